@@ -1,0 +1,120 @@
+/*
+ * conf.h - the configuration: one table of keys, one structure of values
+ * (design section 5, pop3d.conf(5)).
+ */
+#ifndef POP_CONF_H
+#define POP_CONF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <limits.h>
+#include "err.h"
+
+#define CONF_DEFAULT_FILE SYSCONFDIR "/pop3d/pop3d.conf" /* SYSCONFDIR comes from the Makefile */
+
+enum conf_cleartext { CLEARTEXT_YES, CLEARTEXT_NO, CLEARTEXT_LOCAL };
+enum conf_lock { LOCK_DOTLOCK = 1, LOCK_FCNTL = 2, LOCK_FLOCK = 4 };
+enum conf_mech {		 /* bits of auth_mechanisms */
+		 MECH_PLAIN = 1, /* governs USER/PASS too */
+		 MECH_LOGIN = 2,
+		 MECH_CRAM_MD5 = 4,
+		 MECH_SCRAM_SHA_1 = 8,
+		 MECH_SCRAM_SHA_256 = 16,
+		 MECH_SCRAM_SHA_1_PLUS = 32,
+		 MECH_SCRAM_SHA_256_PLUS = 64,
+		 MECH_EXTERNAL = 128,
+};
+#define CONF_EXPIRE_NEVER UINT32_MAX
+
+struct conf {
+	/* Strings are owned by the structure; never NULL, "" where nothing is set. */
+	char *hostname;
+	char *users;
+	char *secrets;
+	char *default_domain;
+	char *user_separators;
+	char *maildrop;
+	char *state_dir;
+	char *run_dir;
+	char *helper_dir;
+	char *unprivileged_user;
+	char *keeper_user;
+	char *tls_certificate;
+	char *tls_key;
+	char *tls_client_ca;
+	char *proxy_protocol;
+	struct conf_pair *tls_names; /* tls_certificate.NAME and tls_key.NAME, by NAME */
+	size_t n_tls_names;
+	uint32_t tls_min_version; /* 0x0303 or 0x0304 */
+	uint32_t cleartext_login; /* enum conf_cleartext */
+	uint32_t auth_mechanisms; /* enum conf_mech bits */
+	bool apop;
+	bool password_upgrade;
+	bool mark_seen;
+	uint32_t idle_timeout; /* seconds */
+	uint32_t auth_timeout; /* seconds */
+	uint32_t login_delay;  /* seconds */
+	uint32_t expire;       /* days, or CONF_EXPIRE_NEVER */
+	uint32_t max_auth_failures;
+	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
+	uint32_t lock_timeout;		/* seconds */
+	uint32_t mbox_locks;		/* enum conf_lock bits */
+	int log_facility;		/* syslog(3) */
+};
+struct conf_pair {
+	char *name;
+	char *certificate;
+	char *key;
+};
+
+/*
+ * One row a key.  The table drives parsing, range checks, `config show` and
+ * the check of the manual page.
+ */
+enum conf_type {
+	CONF_STRING,
+	CONF_PATH,
+	CONF_NUMBER,
+	CONF_SECONDS_MS,
+	CONF_BOOL,
+	CONF_CHOICE,
+	CONF_SET,
+	CONF_DAYS,
+	CONF_NAMED, /* CONF_NAMED: "key.NAME = value" */
+};
+struct conf_key {
+	const char *name;
+	enum conf_type type;
+	size_t offset;	   /* in struct conf */
+	const char *deflt; /* as it would be written in the file */
+	uint64_t min, max;
+	const char *allowed; /* what an error message says is allowed, and the words of a choice or
+				set */
+	const char *help;    /* one line, for `config show` comments and completion */
+};
+extern const struct conf_key conf_keys[];
+extern const size_t conf_n_keys;
+
+/*
+ * Fill conf from defaults, then the file, then n overrides "KEY=VALUE" (from
+ * -o; later ones win, and may repeat a key of the file).
+ *
+ *   path      the file; must_exist false: ENOENT means all defaults
+ *   why       file:line, key and what is allowed, on error
+ *
+ * Returns 0; POP_E_SYNTAX or POP_E_RANGE for a mistake in file or overrides;
+ * POP_E_SYS, POP_E_MISSING, POP_E_UNSAFE for the file itself.  On error conf
+ * still holds valid defaults for what was not read.  Release it either way.
+ */
+int conf_load(struct conf *conf, const char *path, bool must_exist, const char *const *overrides,
+	      size_t n, struct pop_why *why);
+void conf_release(struct conf *conf);
+
+/* The effective value of a key in the file's notation into out (size bytes). */
+int conf_format(const struct conf *conf, const struct conf_key *key, char *out, size_t size);
+
+/* A user or group given as a name or a number.  0, POP_E_MISSING. */
+int conf_user_ids(const char *name_or_number, uint32_t *uid, uint32_t *gid);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * maildrop_impl.h - what the two backends share.  Only for lib/maildrop.c,
+ * lib/mbox*.c, lib/maildir*.c and lib/uidl.c.
+ */
+#ifndef POP_MAILDROP_IMPL_H
+#define POP_MAILDROP_IMPL_H
+
+#include "maildrop.h"
+
+/* One message as the scan saw it. */
+struct msg {
+	uint64_t offset;	  /* mbox: of the message, behind its From_ line */
+	uint64_t length;	  /* stored bytes, without the separating empty line */
+	uint64_t octets;	  /* as sent */
+	uint64_t header_sum;	  /* sum64 of the From_ line and the header section as stored */
+	uint32_t header_length;	  /* stored bytes of the header section with its empty line */
+	uint32_t from_length;	  /* mbox: bytes of the From_ line before offset */
+	uint32_t trailing_octets; /* octets of empty lines at its end, cut at UINT32_MAX */
+	uint32_t flags;		  /* MESSAGE_*, MSG_* */
+	uint32_t name;		  /* Maildir: offset of its file name in the names */
+	uint32_t suffix;	  /* of its UIDL */
+	uint8_t digest[16];	  /* of its UIDL, where MSG_DIGEST */
+	int64_t mtime_ns;	  /* Maildir: of the file */
+};
+#define MSG_VERIFIED 0x100 /* in this session */
+#define MSG_DIGEST   0x200 /* digest is known */
+#define MSG_IN_NEW   0x400 /* Maildir: the file is in new/, else in cur/ */
+
+struct maildrop_backend {
+	int (*open)(struct maildrop *md, struct pop_why *why);
+	int (*message)(struct maildrop *md, size_t idx, struct maildrop_message *out);
+	int (*uidls)(struct maildrop *md); /* make all UIDLs known */
+	int (*expunge)(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
+		       size_t *removed, struct pop_why *why);
+	void (*save)(struct maildrop *md);
+	void (*close)(struct maildrop *md);
+};
+extern const struct maildrop_backend mbox_backend, maildir_backend;
+
+struct maildrop {
+	struct maildrop_env env;
+	const struct maildrop_backend *backend;
+	void *priv;	  /* the backend's */
+	struct msg *msgs; /* reached through msg_get() and msg_put() alone, so that an index can
+			     stand behind them */
+	size_t count, size;
+	uint64_t octets;
+	char *names; /* Maildir: file names, NUL-terminated, one after the other */
+	size_t names_len, names_size;
+	bool read_only;
+	bool uidls_known;
+};
+/* Copy a record out or in.  0 or POP_E_RANGE, POP_E_CORRUPT, POP_E_SYS. */
+int msg_get(struct maildrop *md, size_t idx, struct msg *out);
+int msg_put(struct maildrop *md, size_t idx, const struct msg *in);
+/* Append one; adds to octets.  0 or POP_E_MEMORY. */
+int msg_append(struct maildrop *md, const struct msg *in);
+
+/* Send a sentence to env.note, if there is one. */
+void maildrop_note(struct maildrop *md, int level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * users.h - the user database: Dovecot's passwd-file layout (design section 6).
+ */
+#ifndef POP_USERS_H
+#define POP_USERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <limits.h>
+#include <sys/types.h>
+#include "err.h"
+
+#define USER_NAME_MAX	  255 /* octets */
+#define USER_HASH_MAX	  511
+#define USER_PASSWORD_MAX 255 /* octets of a password in clear */
+#define USER_LINE_MAX	  4096
+#define USER_NO_ID	  UINT32_MAX /* the field is empty */
+
+struct user {
+	char name[USER_NAME_MAX + 1];
+	char hash[USER_HASH_MAX + 1]; /* crypt(3) form, {SCHEME} and '!' removed; wipe after use */
+	bool locked;		      /* '!' stood in front of the password */
+	bool nologin;		      /* option */
+	uint32_t uid, gid;	      /* USER_NO_ID where empty */
+	char uid_name[64];	      /* what stood there when it was no number, else "" */
+	char gid_name[64];
+	char gecos[256];
+	char home[PATH_MAX];
+	char shell[256];
+	char maildrop[PATH_MAX]; /* option maildrop=SPEC, else "" */
+	char options[1024];	 /* the whole options field as written */
+};
+
+/*
+ * Split one line (without its line end).  0, POP_E_SYNTAX, POP_E_LONG or
+ * POP_E_RANGE with a reason in why.  A name is 1..255 octets without ':',
+ * blanks, control characters, '/' at its start, or being "." or "..".
+ */
+int users_parse_line(const char *line, size_t len, struct user *u, struct pop_why *why);
+
+/* The line for a user, without line end, into out; its length or POP_E_LONG. */
+int users_format_line(const struct user *u, char *out, size_t size);
+
+/*
+ * Find a name, compared exactly, octet by octet.
+ *
+ *   fd       the users file, open for reading; its position does not matter
+ *   bad_line called for each malformed line met on the way (may be NULL);
+ *            line numbers count from 1, 0 where a binary search does not know it
+ *
+ * A sorted file (byte order of the name) costs O(log n) reads; where that finds
+ * nothing, or finds a malformed line, the whole file is scanned, so unsorted and
+ * hand-edited files work.  A repeated name: the first line of the file counts
+ * where the scan meets it.
+ * Returns 0, POP_E_MISSING, POP_E_SYS, or POP_E_SYNTAX (only a malformed line
+ * has that name).
+ */
+int users_find(int fd, const char *name, struct user *u,
+	       void (*bad_line)(void *ctx, uint64_t line, const char *why), void *ctx);
+
+/* The same over /etc/passwd and /etc/shadow descriptors (users = system). */
+int users_find_system(int passwd_fd, int shadow_fd, const char *name, struct user *u);
+
+/*
+ * Call each for every well-formed line, in file order, until it returns
+ * non-zero (which is then returned).  bad_line as above.
+ */
+int users_each(int fd, int (*each)(void *ctx, const struct user *u),
+	       void (*bad_line)(void *ctx, uint64_t line, const char *why), void *ctx);
+
+/*
+ * Atomic edits of the file at path (fs_replace): sorted by name, owner and mode
+ * kept, comments and malformed lines kept at the top.
+ * add: POP_E_EXISTS; set and del: POP_E_MISSING; all: POP_E_SYS, POP_E_BUSY,
+ * POP_E_UNSAFE.  add_all adds n users or none.
+ */
+int users_add(const char *path, const struct user *u, struct pop_why *why);
+int users_add_all(const char *path, const struct user *u, size_t n, struct pop_why *why);
+int users_del(const char *path, const char *name, struct pop_why *why);
+/* change(ctx, u) edits the user in place; non-zero from it aborts and is returned. */
+int users_change(const char *path, const char *name, int (*change)(void *ctx, struct user *u),
+		 void *ctx, struct pop_why *why);
+
+#endif
