@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <time.h>
 #include <sys/types.h>
+#include <sys/stat.h>
 #include "err.h"
 #include "spec.h"
 #include "digest.h"
