@@ -1,33 +1,45 @@
 # pop3d - a POP3 server for inetd and systemd.  GNU make.
 #
-#   make              build everything into $(BUILD)
-#   make DEVELOPER=1  with -Werror and more warnings
-#   make SAN=address,undefined check
+#   make                              build everything into $(BUILD)
+#   make DEVELOPER=1                  with -Werror and more warnings
+#   make check                        unit and whole-program tests
+#   make check SAN=address,undefined  the same under sanitizers
+#   make demo, make serve             a session to look at, a server to try
+#   make install PREFIX=/usr DESTDIR=/tmp/stage
 VERSION    = 0.1
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR    ?= $(PREFIX)/sbin
 MANDIR     ?= $(PREFIX)/share/man
+DOCDIR     ?= $(PREFIX)/share/doc/pop3d
 DESTDIR    ?=
 BUILD      ?= build$(if $(SAN),-san)
 CC         ?= cc
 CFLAGS     ?= -O2 -g
+INSTALL    ?= install
+HELPERDIR  = $(LIBEXECDIR)/pop3d
+
+# A flag, where the compiler knows it without complaint.
+try = $(shell $(CC) -Werror $(1) -x c -c -o /dev/null /dev/null 2>/dev/null && echo $(1))
+# 3 where compiler and C library have it, else 2.
+FORTIFY := $(or $(shell $(CC) -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include features.h \
+	 -x c -dM -E /dev/null 2>/dev/null | sed -n 's/^.define __USE_FORTIFY_LEVEL //p'),2)
 
 WARN   = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
 	 -Wwrite-strings -Wformat=2 -Wvla -Wundef
 ifdef DEVELOPER
 WARN  += -Werror -Wcast-align -Wnull-dereference -Wdouble-promotion
 endif
-HARDEN = -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection \
-	 -fvisibility=hidden $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
-FORTIFY ?= 3
+HARDEN := -fPIE -fstack-protector-strong -fvisibility=hidden $(call try,-fstack-clash-protection) \
+	 $(or $(call try,-fcf-protection),$(call try,-mbranch-protection=standard)) \
+	 $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	 -DLIBEXECDIR='"$(LIBEXECDIR)"' -Ilib $(CPPFLAGS)
-ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
-	 -MMD -MP $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed \
-	 $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SANFLAGS) $(LDFLAGS)
+CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
 ROLE_SRC   = pop3d/ipc.c pop3d/role.c
@@ -38,10 +50,15 @@ CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB      = $(BUILD)/lib/libpop3.a
-PROGRAMS = $(BUILD)/pop3d/pop3d $(BUILD)/pop3d/pop3d-digest $(BUILD)/pop3admin/pop3admin
+PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
+	   $(if $(wildcard pop3d/dig_*.c),$(BUILD)/pop3d/pop3d-digest) \
+	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
+HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
+MAN5     = $(sort $(wildcard man/*.5))
+MAN8     = $(sort $(wildcard man/*.8))
 
-all: $(PROGRAMS)
+all: lib $(PROGRAMS)
 lib: $(LIB)
 unit: $(CHECKS)
 
@@ -56,6 +73,7 @@ $(BUILD)/flags: FORCE
 	 printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
 
 $(LIB): $(call obj,$(LIB_SRC))
+	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
@@ -66,15 +84,47 @@ $(BUILD)/pop3d/pop3d-digest: $(call obj,$(DIGEST_SRC)) $(LIB)
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) -lcheck -lm -lsubunit -lrt -lpthread -lcrypt -lcrypto
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 
-clean:
-	rm -rf build build-san
-
+# deps installs packages, so make may find more afterwards: hence the second make.
+check:
+	@tests/deps check
+	@$(MAKE) --no-print-directory all unit
+	@tests/run --build '$(BUILD)' $(TESTS)
+demo serve:
+	@tests/deps
+	@$(MAKE) --no-print-directory -s all
+	@tests/demo/demo --build '$(BUILD)' $@
+bench: all
+	@tests/bench/run '$(BUILD)'
+lint:
+	@tests/lint
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# The helpers' directory holds `empty`, the root directory of roles that need no file.
+install: all
+	$(INSTALL) -d -m 755 '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(HELPERDIR)/empty' \
+	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 755 $(filter-out $(HELPERS),$(PROGRAMS)) '$(DESTDIR)$(SBINDIR)'
+	$(if $(HELPERS),$(INSTALL) -m 755 $(HELPERS) '$(DESTDIR)$(HELPERDIR)')
+	$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5')
+	$(if $(MAN8),$(INSTALL) -m 644 $(MAN8) '$(DESTDIR)$(MANDIR)/man8')
+	$(INSTALL) -m 644 README.md DESIGN.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
+uninstall:
+	rm -f $(foreach p,$(notdir $(filter-out $(HELPERS),$(PROGRAMS))),'$(DESTDIR)$(SBINDIR)/$(p)')
+	rm -f $(foreach p,$(notdir $(HELPERS)),'$(DESTDIR)$(HELPERDIR)/$(p)')
+	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')
+	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
+	rm -f $(foreach p,README.md DESIGN.md CHANGES.md LICENSE pop3d.conf,'$(DESTDIR)$(DOCDIR)/$(p)')
+	-rmdir '$(DESTDIR)$(HELPERDIR)/empty' '$(DESTDIR)$(HELPERDIR)' '$(DESTDIR)$(DOCDIR)'
+
+dist:
+	git archive --prefix=pop3d-$(VERSION)/ -o pop3d-$(VERSION).tar.gz HEAD
+clean:
+	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
+
 FORCE:
-.PHONY: all lib unit clean format FORCE
+.PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(DIGEST_SRC) $(ADMIN_SRC) $(CHECK_SRC)))
