@@ -2,6 +2,7 @@
 #
 #   make                              build everything into $(BUILD)
 #   make DEVELOPER=1                  with -Werror and more warnings
+#   make V=1                          shows the commands
 #   make check                        unit and whole-program tests
 #   make check SAN=address,undefined  the same under sanitizers
 #   make demo, make serve             a session to look at, a server to try
@@ -48,6 +49,8 @@ DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
 CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
 
+# One short line a command; V=1 shows it whole.
+say = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2); )
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB      = $(BUILD)/lib/libpop3.a
 PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
@@ -64,7 +67,7 @@ unit: $(CHECKS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC,$@)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
 # What was built with other flags is built again.
 $(BUILD)/flags: FORCE
@@ -75,16 +78,16 @@ $(BUILD)/flags: FORCE
 $(LIB): $(call obj,$(LIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)$(AR) rcs $@ $^
 
 $(BUILD)/pop3d/pop3d: $(call obj,$(POP3D_SRC)) $(LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt
 $(BUILD)/pop3d/pop3d-digest: $(call obj,$(DIGEST_SRC)) $(LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 
 # deps installs packages, so make may find more afterwards: hence the second make.
 check:
