@@ -18,13 +18,15 @@ struct msg {
 	uint32_t trailing_octets; /* octets of empty lines at its end, cut at UINT32_MAX */
 	uint32_t flags;		  /* MESSAGE_*, MSG_* */
 	uint32_t name;		  /* Maildir: offset of its file name in the names */
-	uint32_t suffix;	  /* of its UIDL */
+	uint32_t suffix;	  /* of its UIDL: 0 none, else "-N", N >= 2 */
+	uint32_t uidl;		  /* offset of its whole UIDL in the names, where MSG_UIDL */
 	uint8_t digest[16];	  /* of its UIDL, where MSG_DIGEST */
 	int64_t mtime_ns;	  /* Maildir: of the file */
 };
 #define MSG_VERIFIED 0x100 /* in this session */
-#define MSG_DIGEST   0x200 /* digest is known */
+#define MSG_DIGEST   0x200 /* digest is known; Maildir: and the UIDL is made from it */
 #define MSG_IN_NEW   0x400 /* Maildir: the file is in new/, else in cur/ */
+#define MSG_UIDL     0x800 /* the UIDL is a string of its own (imported) */
 
 struct maildrop_backend {
 	int (*open)(struct maildrop *md, struct pop_why *why);
@@ -45,7 +47,8 @@ struct maildrop {
 			     stand behind them */
 	size_t count, size;
 	uint64_t octets;
-	char *names; /* Maildir: file names, NUL-terminated, one after the other */
+	char *names; /* file names (Maildir) and imported ids, NUL-terminated, one after the other
+		      */
 	size_t names_len, names_size;
 	bool read_only;
 	bool uidls_known;
@@ -55,6 +58,20 @@ int msg_get(struct maildrop *md, size_t idx, struct msg *out);
 int msg_put(struct maildrop *md, size_t idx, const struct msg *in);
 /* Append one; adds to octets.  0 or POP_E_MEMORY. */
 int msg_append(struct maildrop *md, const struct msg *in);
+
+/* Append a string of len bytes to the names; *at is where.  0, POP_E_MEMORY or POP_E_LONG (4 GiB).
+ */
+int names_append(struct maildrop *md, const char *s, size_t len, uint32_t *at);
+/* The string at an offset of the names, "" outside them.  Borrowed until the next append. */
+const char *names_get(struct maildrop *md, uint32_t at);
+
+/*
+ * The UIDL of a record whose parts are known (after backend->uidls), with a NUL:
+ * its own string (MSG_UIDL); 32 hex digits of the digest (MSG_DIGEST; Maildir: "h"
+ * before them); else the base of the file name; and the suffix behind it.
+ * Its length, or POP_E_CORRUPT where it has no form of a UIDL.
+ */
+int msg_uidl(struct maildrop *md, const struct msg *m, char out[UIDL_MAX + 1]);
 
 /* Send a sentence to env.note, if there is one. */
 void maildrop_note(struct maildrop *md, int level, const char *fmt, ...)

@@ -21,6 +21,8 @@ struct lock_record {
 	int64_t since;	  /* seconds since the epoch */
 };
 
+#define LOCK_RECORD_MAX 2048 /* bytes of a record as text, the longest host name escaped */
+
 /* Fill a record for the calling process. */
 void lock_record_self(struct lock_record *r, const char *address);
 
@@ -40,8 +42,10 @@ int session_lock_take(int dir_fd, int wait_ms, const struct lock_record *self, s
  */
 int session_lock_query(int dir_fd, struct lock_record *r, pid_t *pid);
 
-/* Is the process of this record (same host, boot and start time) alive?  host/boot differ:
- * POP_E_MISSING. */
+/*
+ * Is the process of this record (same host, boot and start time) alive?  1 or 0;
+ * POP_E_MISSING where host or boot differ, so that nobody here can know.
+ */
 int lock_record_alive(const struct lock_record *r);
 /* One text line, and back.  format: length or POP_E_LONG; parse: 0 or POP_E_SYNTAX. */
 int lock_record_format(const struct lock_record *r, char *out, size_t size);

@@ -1,0 +1,428 @@
+/*
+ * maildrop.c - one maildrop over either backend: the table of its messages,
+ * and the lists that a session is given.
+ *
+ * Runs in:  maildrop, pop3admin; as the mailbox's owner, under the session lock.
+ * Trusts:   its caller.  The mail is read by the backends.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "maildrop_impl.h"
+#include "fsutil.h"
+
+#define OUT_SIZE 65536 /* bytes gathered for one write into a memfd */
+
+void maildrop_note(struct maildrop *md, int level, const char *fmt, ...)
+{
+	char text[POP_WHY_MAX];
+	va_list ap;
+	int saved = errno;
+
+	if (md->env.note) {
+		va_start(ap, fmt);
+		vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+		md->env.note(md->env.ctx, level, text);
+	}
+	errno = saved;
+}
+
+int msg_get(struct maildrop *md, size_t idx, struct msg *out)
+{
+	if (idx >= md->count)
+		return POP_E_RANGE;
+	*out = md->msgs[idx];
+	return 0;
+}
+
+int msg_put(struct maildrop *md, size_t idx, const struct msg *in)
+{
+	if (idx >= md->count)
+		return POP_E_RANGE;
+	md->msgs[idx] = *in;
+	return 0;
+}
+
+/* Room for one more of `each` bytes in an array of *size.  The new array, or NULL. */
+static void *grow(void *array, size_t *size, size_t need, size_t each, size_t first)
+{
+	size_t want = *size ? *size : first;
+	void *p;
+
+	if (need <= *size)
+		return array;
+	while (want < need)
+		if (__builtin_mul_overflow(want, (size_t)2, &want))
+			return NULL;
+	p = reallocarray(array, want, each);
+	if (p)
+		*size = want;
+	return p;
+}
+
+int msg_append(struct maildrop *md, const struct msg *in)
+{
+	struct msg *msgs;
+	uint64_t octets;
+
+	if (__builtin_add_overflow(md->octets, in->octets, &octets))
+		return POP_E_MEMORY;
+	msgs = grow(md->msgs, &md->size, md->count + 1, sizeof(*msgs), 64);
+	if (!msgs)
+		return POP_E_MEMORY;
+	md->msgs = msgs;
+	md->msgs[md->count++] = *in;
+	md->octets = octets;
+	return 0;
+}
+
+int names_append(struct maildrop *md, const char *s, size_t len, uint32_t *at)
+{
+	char *names;
+
+	if (len >= UINT32_MAX || md->names_len > UINT32_MAX - len - 1)
+		return POP_E_LONG;
+	names = grow(md->names, &md->names_size, md->names_len + len + 1, 1, 4096);
+	if (!names)
+		return POP_E_MEMORY;
+	md->names = names;
+	*at = (uint32_t)md->names_len;
+	memcpy(names + md->names_len, s, len);
+	names[md->names_len + len] = '\0';
+	md->names_len += len + 1;
+	return 0;
+}
+
+const char *names_get(struct maildrop *md, uint32_t at)
+{
+	return at < md->names_len ? md->names + at : "";
+}
+
+static void hex_digest(const uint8_t digest[16], char *out)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < 16; i++) {
+		out[2 * i] = hex[digest[i] >> 4];
+		out[2 * i + 1] = hex[digest[i] & 15];
+	}
+}
+
+int msg_uidl(struct maildrop *md, const struct msg *m, char out[UIDL_MAX + 1])
+{
+	size_t n = 0;
+
+	if (m->flags & MSG_DIGEST && !(m->flags & MSG_UIDL)) {
+		if (md->env.spec.kind == MAILDROP_MAILDIR)
+			out[n++] = 'h';
+		hex_digest(m->digest, out + n);
+		n += 32;
+	} else {
+		const char *s = names_get(md, m->flags & MSG_UIDL ? m->uidl : m->name);
+
+		n = m->flags & MSG_UIDL ? strlen(s) : strcspn(s, ":");
+		if (!n || n > UIDL_MAX)
+			return POP_E_CORRUPT;
+		memcpy(out, s, n);
+	}
+	out[n] = '\0';
+	if (m->suffix) {
+		char suffix[12];
+		int len = snprintf(suffix, sizeof(suffix), "-%lu", (unsigned long)m->suffix);
+
+		if ((size_t)len > UIDL_MAX - n)
+			return POP_E_CORRUPT;
+		memcpy(out + n, suffix, (size_t)len + 1);
+		n += (size_t)len;
+	}
+	return (int)n;
+}
+
+int maildrop_open(struct maildrop **out, const struct maildrop_env *env, struct pop_why *why)
+{
+	struct maildrop *md = calloc(1, sizeof(*md));
+	int err;
+
+	*out = NULL;
+	if (!md)
+		return pop_why(why, POP_E_MEMORY, "out of memory");
+	md->env = *env;
+	md->backend = env->spec.kind == MAILDROP_MBOX ? &mbox_backend : &maildir_backend;
+	err = md->backend->open(md, why);
+	if (err < 0) {
+		int saved = errno;
+
+		maildrop_close(md);
+		errno = saved;
+		return err;
+	}
+	*out = md;
+	return 0;
+}
+
+void maildrop_close(struct maildrop *md)
+{
+	if (!md)
+		return;
+	md->backend->close(md);
+	free(md->msgs);
+	free(md->names);
+	free(md);
+}
+
+size_t maildrop_count(const struct maildrop *md)
+{
+	return md->count;
+}
+
+uint64_t maildrop_octets(const struct maildrop *md)
+{
+	return md->octets;
+}
+
+bool maildrop_read_only(const struct maildrop *md)
+{
+	return md->read_only;
+}
+
+int maildrop_message_octets(struct maildrop *md, size_t idx, uint64_t *octets)
+{
+	struct msg m;
+	int err = msg_get(md, idx, &m);
+
+	if (!err)
+		*octets = m.octets;
+	return err;
+}
+
+static int know_uidls(struct maildrop *md)
+{
+	int err = md->uidls_known ? 0 : md->backend->uidls(md);
+
+	if (!err)
+		md->uidls_known = true;
+	return err;
+}
+
+int maildrop_uidl(struct maildrop *md, size_t idx, char uidl[UIDL_MAX + 1])
+{
+	struct msg m;
+	int err = know_uidls(md);
+
+	if (!err)
+		err = msg_get(md, idx, &m);
+	if (!err)
+		err = msg_uidl(md, &m, uidl);
+	return err < 0 ? err : 0;
+}
+
+/* Writes to one place of a file after the other, gathered. */
+struct out {
+	int fd;
+	off_t at; /* where the gathered bytes go */
+	size_t fill;
+	uint8_t *bytes; /* OUT_SIZE of them */
+};
+
+static int out_flush(struct out *o)
+{
+	int err = fs_pwrite_all(o->fd, o->bytes, o->fill, o->at);
+
+	o->at += (off_t)o->fill;
+	o->fill = 0;
+	return err;
+}
+
+static int out_put(struct out *o, const void *data, size_t n)
+{
+	int err = 0;
+
+	if (OUT_SIZE - o->fill < n)
+		err = out_flush(o);
+	memcpy(o->bytes + o->fill, data, n);
+	o->fill += n;
+	return err;
+}
+
+/* An empty memfd to be sealed, and the gathering of bytes for it. */
+static int out_begin(struct out *o, const char *name)
+{
+	*o = (struct out){ .fd = -1 };
+	o->bytes = malloc(OUT_SIZE);
+	if (!o->bytes)
+		return POP_E_MEMORY;
+	o->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return o->fd < 0 ? POP_E_SYS : 0;
+}
+
+/* Seal and hand over the descriptor, or give it up where err says so. */
+static int out_end(struct out *o, int err)
+{
+	int saved;
+
+	if (!err)
+		err = out_flush(o);
+	if (!err &&
+	    fcntl(o->fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+		err = POP_E_SYS;
+	saved = errno;
+	free(o->bytes);
+	if (err < 0 && o->fd >= 0)
+		close(o->fd);
+	errno = saved;
+	return err < 0 ? err : o->fd;
+}
+
+int maildrop_list_fd(struct maildrop *md)
+{
+	struct out o;
+	int err = out_begin(&o, "pop3d-list");
+
+	for (size_t idx = 0; !err && idx < md->count; idx++) {
+		struct msg m;
+
+		err = msg_get(md, idx, &m);
+		if (!err)
+			err = out_put(&o, &m.octets, sizeof(m.octets));
+	}
+	return out_end(&o, err);
+}
+
+/* Is every id a digest as it is, so that no strings are needed? */
+static int all_digests(struct maildrop *md, bool *all)
+{
+	struct msg m;
+
+	*all = md->env.spec.kind == MAILDROP_MBOX;
+	for (size_t idx = 0; *all && idx < md->count; idx++) {
+		int err = msg_get(md, idx, &m);
+
+		if (err < 0)
+			return err;
+		*all = (m.flags & (MSG_DIGEST | MSG_UIDL)) == MSG_DIGEST;
+	}
+	return 0;
+}
+
+static int put_digests(struct maildrop *md, struct out *o)
+{
+	const struct uidl_list_head head = { .count = md->count, .digests = 1 };
+	int err = out_put(o, &head, sizeof(head));
+
+	for (size_t idx = 0; !err && idx < md->count; idx++) {
+		struct uidl_digest_ref ref;
+		struct msg m;
+
+		err = msg_get(md, idx, &m);
+		if (err < 0)
+			break;
+		memcpy(ref.digest, m.digest, sizeof(ref.digest));
+		ref.suffix = m.suffix;
+		err = out_put(o, &ref, sizeof(ref));
+	}
+	return err;
+}
+
+/* References and strings grow side by side, each at its own place of the file. */
+static int put_strings(struct maildrop *md, struct out *refs)
+{
+	struct uidl_list_head head = { .count = md->count };
+	struct out strings = { .fd = refs->fd };
+	char uidl[UIDL_MAX + 1];
+	int err;
+
+	strings.at = (off_t)(sizeof(head) + md->count * sizeof(struct uidl_string_ref));
+	strings.bytes = malloc(OUT_SIZE);
+	err = strings.bytes ? out_put(refs, &head, sizeof(head)) : POP_E_MEMORY;
+	for (size_t idx = 0; !err && idx < md->count; idx++) {
+		struct uidl_string_ref ref = { .offset = (uint32_t)head.string_bytes };
+		struct msg m;
+		int len;
+
+		err = head.string_bytes > UINT32_MAX - UIDL_MAX ? POP_E_LONG : msg_get(md, idx, &m);
+		if (err < 0)
+			break;
+		len = msg_uidl(md, &m, uidl);
+		if (len < 0) {
+			err = len;
+			break;
+		}
+		err = out_put(refs, &ref, sizeof(ref));
+		if (!err)
+			err = out_put(&strings, uidl, (size_t)len);
+		head.string_bytes += (uint64_t)len;
+	}
+	if (!err)
+		err = out_flush(&strings);
+	if (!err)
+		err = out_flush(refs);
+	if (!err)
+		err = fs_pwrite_all(refs->fd, &head, sizeof(head), 0);
+	free(strings.bytes);
+	return err;
+}
+
+int maildrop_uidl_fd(struct maildrop *md)
+{
+	bool digests = false;
+	struct out o;
+	int err = know_uidls(md);
+
+	if (!err)
+		err = all_digests(md, &digests);
+	if (err < 0)
+		return err;
+	err = out_begin(&o, "pop3d-uidl");
+	if (!err)
+		err = digests ? put_digests(md, &o) : put_strings(md, &o);
+	return out_end(&o, err);
+}
+
+void file_stamp_of(const struct stat *st, struct file_stamp *out)
+{
+	*out = (struct file_stamp){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.mtime_ns = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
+		.ctime_ns = st->st_ctim.tv_sec * INT64_C(1000000000) + st->st_ctim.tv_nsec,
+	};
+}
+
+int maildrop_message(struct maildrop *md, size_t idx, struct maildrop_message *out)
+{
+	if (idx >= md->count)
+		return POP_E_RANGE;
+	return md->backend->message(md, idx, out);
+}
+
+static bool any_bit(const uint8_t *bits, size_t count)
+{
+	for (size_t i = 0; bits && i < (count + 7) / 8; i++)
+		if (bits[i])
+			return true;
+	return false;
+}
+
+int maildrop_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
+		     size_t *removed, struct pop_why *why)
+{
+	bool any = any_bit(deleted, md->count);
+
+	*removed = 0;
+	if (!any && !any_bit(retrieved, md->count))
+		return 0;
+	if (any && md->read_only)
+		return pop_why(why, POP_E_DENIED, "%s: cannot be written", md->env.spec.path);
+	return md->backend->expunge(md, deleted, retrieved, removed, why);
+}
+
+void maildrop_save(struct maildrop *md)
+{
+	md->backend->save(md);
+}
