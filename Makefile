@@ -57,6 +57,7 @@ PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(wildcard pop3d/dig_*.c),$(BUILD)/pop3d/pop3d-digest) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
+BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 MAN5     = $(sort $(wildcard man/*.5))
 MAN8     = $(sort $(wildcard man/*.8))
@@ -86,6 +87,8 @@ $(BUILD)/pop3d/pop3d-digest: $(call obj,$(DIGEST_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
+$(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 
@@ -98,8 +101,9 @@ demo serve:
 	@tests/deps
 	@$(MAKE) --no-print-directory -s all
 	@tests/demo/demo --build '$(BUILD)' $@
-bench: all
-	@tests/bench/run '$(BUILD)'
+# Needs root; BENCH="-q rate" and the like are options of tests/bench/run.
+bench: all $(BENCH_BIN)
+	@tests/bench/run -b '$(BUILD)' $(BENCH)
 lint:
 	@tests/lint
 format:

@@ -1,0 +1,139 @@
+#!/bin/sh
+# peers.sh - other POP3 servers to measure beside, without installing them.
+#
+#   peers.sh fetch DIR         download popa3d and Dovecot from Debian, unpack them below DIR
+#   peers.sh conf DIR USERS    their configuration; USERS lines: name, maildrop (mbox or maildir)
+#   peers.sh run DIR CMD...    run CMD where the peers find their files
+#
+# Needs root.  "run" makes a private mount namespace: the accounts, the mail and the programs of the
+# peers are seen by CMD and its children alone and vanish with them.  The machine's own passwd,
+# shadow, PAM and mail are never written; the one trace is the empty /usr/lib/dovecot made as a
+# mount point, which "clean" removes.
+set -eu
+
+UID_BENCH=61110 # owns the mail
+# crypt(3) of "bench", cheap on purpose: sessions are measured, not hashing
+HASH="\$5\$rounds=1000\$benchbenchbench\$"
+
+usage() {
+	sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+	exit 64
+}
+
+fetch() {
+	if [ -x "$dir/root/usr/sbin/popa3d" ] && [ -x "$dir/root/usr/sbin/dovecot" ]; then
+		return
+	fi
+	mkdir -p "$dir/deb" "$dir/root"
+	(cd "$dir/deb" && apt-get download popa3d dovecot-core dovecot-pop3d liblua5.4-0 \
+		libexttextcat-2.0-0 >apt.log 2>&1) || { cat "$dir/deb/apt.log" >&2; exit 69; }
+	for deb in "$dir"/deb/*.deb; do
+		dpkg -x "$deb" "$dir/root"
+	done
+	# What only Dovecot needs lies beside it, where its run path looks.
+	cp -a "$dir"/root/usr/lib/*-linux-gnu/lib*.so.* "$dir/root/usr/lib/dovecot/"
+}
+
+accounts() {
+	hash=$(perl -e 'print crypt("bench", $ARGV[0])' "$HASH")
+	echo "$hash" >"$dir/hash"
+	grep -vE '^(popa3d|dovecot|dovenull|pop3bench):' /etc/passwd >"$dir/passwd"
+	cat >>"$dir/passwd" <<-END
+	popa3d:x:61113:61113::/var/lib/popa3d:/usr/sbin/nologin
+	dovecot:x:61114:61114::/nonexistent:/usr/sbin/nologin
+	dovenull:x:61115:61115::/nonexistent:/usr/sbin/nologin
+	END
+	grep -vE '^(popa3d|dovecot|dovenull|pop3bench):' /etc/group >"$dir/group"
+	printf '%s\n' popa3d:x:61113: dovecot:x:61114: dovenull:x:61115: \
+		"pop3bench:x:$UID_BENCH:" >>"$dir/group"
+	(umask 077 && : >"$dir/shadow" && : >"$dir/dovecot-users")
+	while read -r name kind; do
+		echo "$name:x:$UID_BENCH:$UID_BENCH::/nonexistent:/usr/sbin/nologin" >>"$dir/passwd"
+		echo "$name:$hash:19000:0:99999:7:::" >>"$dir/shadow"
+		case $kind in
+		mbox) loc="mbox:$dir/dovecot/home/$name:INBOX=$dir/dovecot/mail/$name" ;;
+		*) loc="maildir:$dir/dovecot/maildir/$name" ;;
+		esac
+		echo "$name:{CRYPT}$hash:$UID_BENCH:$UID_BENCH::$dir/dovecot/home/$name::userdb_mail=$loc" \
+			>>"$dir/dovecot-users"
+	done <"$1"
+	chown 61114 "$dir/dovecot-users"
+}
+
+# Dovecot as its users run it: a resident master, one login process for each connection, the
+# limits raised so that a hundred sessions fit.
+dovecot_conf() {
+	mkdir -p "$dir/dovecot/run" "$dir/dovecot/state" "$dir/dovecot/home"
+	chown -R "$UID_BENCH:$UID_BENCH" "$dir/dovecot/home"
+	cat >"$dir/dovecot.conf" <<-END
+	protocols = pop3
+	listen = 127.0.0.1
+	ssl = no
+	disable_plaintext_auth = no
+	base_dir = $dir/dovecot/run
+	state_dir = $dir/dovecot/state
+	log_path = $dir/dovecot/log
+	mail_privileged_group = mail
+	auth_mechanisms = plain
+	first_valid_uid = 1000
+	auth_cache_size = 0
+	mail_max_userip_connections = 1000
+	service pop3-login {
+	  inet_listener pop3 {
+	    port = $port
+	  }
+	  inet_listener pop3s {
+	    port = 0
+	  }
+	  process_limit = 400
+	}
+	service pop3 {
+	  process_limit = 400
+	}
+	passdb {
+	  driver = passwd-file
+	  args = $dir/dovecot-users
+	}
+	userdb {
+	  driver = passwd-file
+	  args = $dir/dovecot-users
+	}
+	END
+}
+
+conf() {
+	port=${DOVECOT_PORT:-1510}
+	mkdir -p "$dir/popa3d/mail" "$dir/varlib/popa3d" "$dir/pam.d"
+	accounts "$1"
+	cp /etc/pam.d/* "$dir/pam.d/"
+	cp "$dir/root/etc/pam.d/popa3d" "$dir/pam.d/"
+	dovecot_conf
+}
+
+in_namespace() {
+	mkdir -p /usr/lib/dovecot
+	export dir
+	# shellcheck disable=SC2016
+	exec unshare -m --propagation private sh -eu -c '
+		mount --bind "$dir/passwd" /etc/passwd
+		mount --bind "$dir/group" /etc/group
+		mount --bind "$dir/shadow" /etc/shadow
+		mount --bind "$dir/pam.d" /etc/pam.d
+		mount --bind "$dir/varlib" /var/lib
+		mount --bind "$dir/popa3d/mail" /var/mail
+		mount --bind "$dir/root/usr/lib/dovecot" /usr/lib/dovecot
+		unset dir
+		exec "$@"' sh "$@"
+}
+
+[ $# -ge 2 ] || usage
+verb=$1
+dir=$(readlink -f "$2" 2>/dev/null || echo "$2")
+shift 2
+case $verb in
+fetch) fetch ;;
+conf) conf "$1" ;;
+run) in_namespace "$@" ;;
+clean) rmdir /usr/lib/dovecot 2>/dev/null || : ;;
+*) usage ;;
+esac
