@@ -2,209 +2,25 @@
  * client.c - a POP3 client that measures a server: one scenario a run.
  *
  * Runs in:  the benchmark, against a server on loopback.
- * Trusts:   nothing the server says; every wait is bounded (60 s).
+ * Trusts:   nothing the server says (see conn.c).
  * Prints:   one JSON object: what was done, how long it took, how many octets came.
  *
  * Sockets are left as an ordinary client has them (no TCP_NODELAY, no TCP_QUICKACK).  A scenario
  * that runs several sessions at once forks one worker for each; the results are in shared memory.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "conn.h"
 
-#define BUF_SIZE     (1 << 20)
 #define SESSIONS_MAX 200000
-#define WAIT_S	     60
-
-struct options {
-	uint16_t port;
-	const char *user, *pass;
-	unsigned n;    /* sessions, messages or commands */
-	unsigned conc; /* workers */
-};
-
-struct conn {
-	int fd;
-	size_t len; /* octets in buf */
-	char *buf;
-	uint64_t octets; /* received on this connection */
-};
-
-static struct options opt = { .user = "bench", .pass = "bench", .n = 1, .conc = 1 };
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "client: ");
-	vfprintf(stderr, fmt, ap);
-	fprintf(stderr, "\n");
-	va_end(ap);
-	_exit(1);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
-static void conn_open(struct conn *c)
-{
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(opt.port) };
-	struct timeval wait = { .tv_sec = WAIT_S };
-
-	if (!c->buf) {
-		c->buf = malloc(BUF_SIZE);
-		if (!c->buf)
-			die("out of memory");
-	}
-	c->len = 0;
-	c->octets = 0;
-	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
-	    connect(c->fd, (struct sockaddr *)&sin, sizeof(sin)) < 0)
-		die("connect: %s", strerror(errno));
-}
-
-static void conn_send(struct conn *c, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
-
-		if (n < 0)
-			die("send: %s", strerror(errno));
-		data += n;
-		len -= (size_t)n;
-	}
-}
-
-__attribute__((format(printf, 2, 3))) static void command(struct conn *c, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	conn_send(c, line, (size_t)n);
-}
-
-/* More octets behind those in the buffer; the count, or 0 at the end of the stream. */
-static size_t more(struct conn *c)
-{
-	ssize_t n;
-
-	if (c->len == BUF_SIZE)
-		die("an answer over %d octets", BUF_SIZE);
-	n = recv(c->fd, c->buf + c->len, BUF_SIZE - c->len, 0);
-	if (n < 0)
-		die("recv: %s", strerror(errno));
-	c->len += (size_t)n;
-	c->octets += (uint64_t)n;
-	return (size_t)n;
-}
-
-/* One line of answer; what was wanted is only named in the complaint. */
-static void expect_ok(struct conn *c, const char *what)
-{
-	char *end;
-
-	while (!(end = memchr(c->buf, '\n', c->len))) {
-		if (!more(c))
-			die("%s: connection closed", what);
-	}
-	if (c->buf[0] != '+')
-		die("%s: %.*s", what, (int)(end - c->buf), c->buf);
-	end++;
-	c->len -= (size_t)(end - c->buf);
-	memmove(c->buf, end, c->len);
-}
-
-/* A multi-line answer with nothing asked after it: it ends where the stream pauses on a dot. */
-static uint64_t expect_multi(struct conn *c, const char *what)
-{
-	uint64_t before = c->octets;
-	char tail[5] = "";
-
-	while (memcmp(tail, "\r\n.\r\n", 5) != 0) {
-		size_t keep;
-
-		if (!more(c))
-			die("%s: connection closed", what);
-		if (c->octets - before == c->len && c->buf[0] != '+')
-			die("%s: %.*s", what, (int)(c->len < 80 ? c->len : 80), c->buf);
-		keep = c->len < 5 ? c->len : 5;
-		if (c->octets - before >= 5 && keep == 5)
-			memcpy(tail, c->buf + c->len - 5, 5);
-		/* Only the end is of interest: the buffer is used again from its start. */
-		if (c->len > BUF_SIZE / 2) {
-			memmove(c->buf, c->buf + c->len - keep, keep);
-			c->len = keep;
-		}
-	}
-	c->len = 0;
-	return c->octets - before;
-}
-
-static void expect_eof(struct conn *c)
-{
-	while (more(c))
-		c->len = 0;
-	close(c->fd);
-}
-
-/* How many ends of multi-line answers lie in p[3..len); the 3 octets before were seen already. */
-__attribute__((optimize("O3"))) static uint64_t count_ends(const char *p, size_t len)
-{
-	uint64_t sum = 0;
-
-	for (size_t at = 0; at + 4 <= len;) {
-		size_t step = len - 3 - at < 240 ? len - 3 - at : 240;
-		uint8_t found = 0;
-
-		for (size_t i = at; i < at + step; i++)
-			found += (uint8_t)((p[i] == '\n') & (p[i + 1] == '.') & (p[i + 2] == '\r') &
-					   (p[i + 3] == '\n'));
-		sum += found;
-		at += step;
-	}
-	return sum;
-}
-
-static void quit(struct conn *c)
-{
-	command(c, "QUIT\r\n");
-	expect_ok(c, "QUIT");
-	expect_eof(c);
-}
-
-static void login(struct conn *c)
-{
-	conn_open(c);
-	expect_ok(c, "greeting");
-	command(c, "USER %s\r\n", opt.user);
-	expect_ok(c, "USER");
-	command(c, "PASS %s\r\n", opt.pass);
-	expect_ok(c, "PASS");
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -264,10 +80,10 @@ static void run_rate(void)
 /* From connect() to the first octet of the greeting. */
 static void run_greeting(void)
 {
-	double *us = calloc(opt.n, sizeof(*us));
+	double *us = alloc(opt.n * sizeof(*us));
 	struct conn c = { 0 };
 
-	for (unsigned i = 0; us && i < opt.n; i++) {
+	for (unsigned i = 0; i < opt.n; i++) {
 		uint64_t t = now_ns();
 
 		conn_open(&c);
@@ -288,13 +104,13 @@ static void run_greeting(void)
  */
 static void open_sessions(bool whole)
 {
-	double *v = calloc((size_t)opt.n * 5, sizeof(*v));
+	double *v = alloc((size_t)opt.n * 5 * sizeof(*v));
 	double *open_ms = v, *conn_ms = v + opt.n, *pass_ms = v + 2 * opt.n,
 	       *list_ms = v + 3 * opt.n, *uidl_ms = v + 4 * opt.n;
 	struct conn c = { 0 };
 	uint64_t octets = 0;
 
-	for (unsigned i = 0; v && i < opt.n; i++) {
+	for (unsigned i = 0; i < opt.n; i++) {
 		uint64_t t0 = now_ns(), t1, t2, t;
 
 		conn_open(&c);
@@ -384,14 +200,12 @@ static bool send_some(struct conn *c, const char **data, size_t *left)
 /* RETR 1 to n asked at once; the answers are read while the rest is sent. */
 static void run_pipelined(void)
 {
-	char *all = malloc((size_t)opt.n * 24);
+	char *all = alloc((size_t)opt.n * 24);
 	const char *data = all;
 	struct conn c = { 0 };
 	uint64_t ends = 0, start, ns;
 	size_t left = 0;
 
-	if (!all)
-		die("out of memory");
 	for (unsigned i = 1; i <= opt.n; i++)
 		left += (size_t)snprintf(all + left, 24, "RETR %u\r\n", i);
 	login(&c);
@@ -468,14 +282,12 @@ static void run_bad(void)
 {
 	static const char word[] = "XYZZY\r\n";
 	size_t left = (size_t)opt.n * (sizeof(word) - 1);
-	char *all = malloc(left + 1);
+	char *all = alloc(left + 1);
 	const char *data = all;
 	struct conn c = { 0 };
 	uint64_t lines = 0, errors = 0, start, ns;
 	bool at_start = true;
 
-	if (!all)
-		die("out of memory");
 	for (unsigned i = 0; i < opt.n; i++)
 		memcpy(all + i * (sizeof(word) - 1), word, sizeof(word) - 1);
 	login(&c);
@@ -513,12 +325,11 @@ static void run_bad(void)
 /* n sessions, the users USER1 to USERn, logged in and silent until a line comes on descriptor 0. */
 static void run_idle(void)
 {
-	struct conn *c = calloc(opt.n, sizeof(*c));
+	struct conn *c = alloc(opt.n * sizeof(*c));
 	const char *user = opt.user;
-	char name[64], go[16];
+	static char name[64];
+	char go;
 
-	if (!c)
-		die("out of memory");
 	opt.user = name;
 	for (unsigned i = 0; i < opt.n; i++) {
 		snprintf(name, sizeof(name), "%s%u", user, i + 1);
@@ -530,12 +341,10 @@ static void run_idle(void)
 	}
 	printf("{\"sessions\": %u}\n", opt.n);
 	fflush(stdout);
-	if (!fgets(go, sizeof(go), stdin))
+	if (read(0, &go, 1) != 1)
 		die("nobody says go on");
 	for (unsigned i = 0; i < opt.n; i++) {
-		c[i].buf = malloc(4096);
-		if (!c[i].buf)
-			die("out of memory");
+		c[i].buf = alloc(4096);
 		command(&c[i], "QUIT\r\n");
 		if (recv(c[i].fd, c[i].buf, 4096, 0) <= 0 || c[i].buf[0] != '+')
 			die("QUIT of idle session %u", i + 1);

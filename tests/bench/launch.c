@@ -231,6 +231,13 @@ static long number(const char *s, long min, long max)
 	return v;
 }
 
+static void usage(void)
+{
+	fprintf(stderr, "usage: launch [-p port] [-n sessions] [-t seconds] [-l logfile] "
+			"/path/program [arg...]\n");
+	exit(64);
+}
+
 int main(int argc, char **argv)
 {
 	const char *log = "/dev/null";
@@ -254,14 +261,11 @@ int main(int argc, char **argv)
 			log = optarg;
 			break;
 		default:
-			optind = argc;
+			usage();
 		}
 	}
-	if (optind >= argc) {
-		fprintf(stderr, "usage: launch [-p port] [-n sessions] [-t seconds] [-l logfile] "
-				"/path/program [arg...]\n");
-		return 64;
-	}
+	if (optind >= argc)
+		usage();
 	log_fd = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (log_fd < 0) {
 		perror(log);
