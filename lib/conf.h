@@ -74,24 +74,31 @@ struct conf_pair {
  */
 enum conf_type {
 	CONF_STRING,
-	CONF_PATH,
-	CONF_NUMBER,
-	CONF_SECONDS_MS,
-	CONF_BOOL,
-	CONF_CHOICE,
-	CONF_SET,
-	CONF_DAYS,
-	CONF_NAMED, /* CONF_NAMED: "key.NAME = value" */
+	CONF_PATH,	 /* absolute */
+	CONF_NUMBER,	 /* min..max */
+	CONF_SECONDS_MS, /* seconds with decimals, kept as milliseconds; min, max in milliseconds */
+	CONF_BOOL,	 /* yes, no */
+	CONF_CHOICE,	 /* one word of allowed; its place counts from min */
+	CONF_SET,	 /* words of allowed, the first is bit 0; not empty */
+	CONF_DAYS,	 /* a number, or never */
+	CONF_NAMED,	 /* "key.NAME = value"; offset is in struct conf_pair */
+	CONF_FACILITY,	 /* one word of allowed, a syslog facility */
 };
 struct conf_key {
 	const char *name;
 	enum conf_type type;
-	size_t offset;	   /* in struct conf */
-	const char *deflt; /* as it would be written in the file */
+	size_t offset; /* in struct conf */
+	/*
+	 * As it would be written in the file.  A string or path whose default is
+	 * `none` or `no` is "" in the structure then.  NULL: the host's name.
+	 */
+	const char *deflt;
 	uint64_t min, max;
 	const char *allowed; /* what an error message says is allowed, and the words of a choice or
 				set */
 	const char *help;    /* one line, for `config show` comments and completion */
+	/* What else a string must be: 0, or an error with what is allowed in *why.  May be NULL. */
+	int (*check)(const char *value, struct pop_why *why);
 };
 extern const struct conf_key conf_keys[];
 extern const size_t conf_n_keys;
@@ -111,10 +118,18 @@ int conf_load(struct conf *conf, const char *path, bool must_exist, const char *
 	      size_t n, struct pop_why *why);
 void conf_release(struct conf *conf);
 
-/* The effective value of a key in the file's notation into out (size bytes). */
+/*
+ * The effective value of a key in the file's notation into out (size bytes).
+ * Returns its length or POP_E_LONG.  A CONF_NAMED key has no single value: "",
+ * and the values are in conf->tls_names.
+ */
 int conf_format(const struct conf *conf, const struct conf_key *key, char *out, size_t size);
 
-/* A user or group given as a name or a number.  0, POP_E_MISSING. */
+/*
+ * A user given as a name or a number: its uid and its primary gid.  /etc/passwd
+ * is read directly, other sources are asked only for a name that it has not; a
+ * number without an account is its own gid.  0, POP_E_MISSING.
+ */
 int conf_user_ids(const char *name_or_number, uint32_t *uid, uint32_t *gid);
 
 #endif

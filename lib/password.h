@@ -17,8 +17,9 @@ int password_hash(const char *password, char *out, size_t size);
 
 /*
  * Is password the one behind this crypt(3) hash?  1 yes, 0 no (also for an
- * empty, unknown or malformed hash).  Compared in constant time; what crypt
- * kept is wiped.
+ * empty, unknown or malformed hash, after the work of password_verify_dummy(),
+ * with errno 0; errno ENOMEM: it could not be found out).
+ * Compared in constant time; what crypt kept is wiped.
  */
 int password_verify(const char *password, const char *hash);
 
@@ -33,9 +34,16 @@ int password_verify_dummy(const char *password);
 bool password_is_weak(const char *hash);
 
 /*
+ * May a hash of this form stand behind this {SCHEME} (braces included; "" is
+ * bare)?  {CRYPT} and "" take any.
+ */
+bool password_scheme_fits(const char *scheme, const char *hash);
+
+/*
  * Strip what Dovecot may write before a crypt(3) hash ({CRYPT}, {SHA512-CRYPT},
- * {SHA256-CRYPT}, {BLF-CRYPT}, {MD5-CRYPT}) and a leading '!' (then *locked).
- * Returns where the bare hash begins, or NULL for another {SCHEME}.
+ * {SHA256-CRYPT}, {BLF-CRYPT}, {MD5-CRYPT}; no regard to case) and one '!' before or
+ * behind it (then *locked, else false).
+ * Returns where the bare hash begins in field, or NULL for another {SCHEME}.
  */
 const char *password_bare_hash(const char *field, bool *locked);
 

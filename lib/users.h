@@ -20,10 +20,11 @@
 struct user {
 	char name[USER_NAME_MAX + 1];
 	char hash[USER_HASH_MAX + 1]; /* crypt(3) form, {SCHEME} and '!' removed; wipe after use */
-	bool locked;		      /* '!' stood in front of the password */
-	bool nologin;		      /* option */
-	uint32_t uid, gid;	      /* USER_NO_ID where empty */
-	char uid_name[64];	      /* what stood there when it was no number, else "" */
+	char scheme[24];   /* the {SCHEME} that stood before it, braces included, or "" */
+	bool locked;	   /* '!' stood in front of the password */
+	bool nologin;	   /* option */
+	uint32_t uid, gid; /* USER_NO_ID where empty */
+	char uid_name[64]; /* what stood there when it was no number, else "" */
 	char gid_name[64];
 	char gecos[256];
 	char home[PATH_MAX];
@@ -33,13 +34,23 @@ struct user {
 };
 
 /*
+ * May this be the name of a user?  1..255 octets without ':', blanks and control
+ * characters, no '/' or '#' at its start, and neither "." nor "..".
+ */
+bool user_name_ok(const char *name, size_t len);
+
+/*
  * Split one line (without its line end).  0, POP_E_SYNTAX, POP_E_LONG or
- * POP_E_RANGE with a reason in why.  A name is 1..255 octets without ':',
- * blanks, control characters, '/' at its start, or being "." or "..".
+ * POP_E_RANGE with a reason in why (which never quotes the password).  Missing
+ * fields at the end are empty ones.  A password of a {SCHEME} that is none of
+ * crypt(3) makes the line malformed.
  */
 int users_parse_line(const char *line, size_t len, struct user *u, struct pop_why *why);
 
-/* The line for a user, without line end, into out; its length or POP_E_LONG. */
+/*
+ * The line for a user, without line end, into out; its length or POP_E_LONG.  A
+ * scheme that does not fit the hash (any more) becomes {CRYPT}.
+ */
 int users_format_line(const struct user *u, char *out, size_t size);
 
 /*
@@ -47,7 +58,8 @@ int users_format_line(const struct user *u, char *out, size_t size);
  *
  *   fd       the users file, open for reading; its position does not matter
  *   bad_line called for each malformed line met on the way (may be NULL);
- *            line numbers count from 1, 0 where a binary search does not know it
+ *            line numbers count from 1; in a file above 1 MiB only lines of that
+ *            name are looked at (users_each() meets them all)
  *
  * A sorted file (byte order of the name) costs O(log n) reads; where that finds
  * nothing, or finds a malformed line, the whole file is scanned, so unsorted and
@@ -59,7 +71,11 @@ int users_format_line(const struct user *u, char *out, size_t size);
 int users_find(int fd, const char *name, struct user *u,
 	       void (*bad_line)(void *ctx, uint64_t line, const char *why), void *ctx);
 
-/* The same over /etc/passwd and /etc/shadow descriptors (users = system). */
+/*
+ * The same over /etc/passwd and /etc/shadow descriptors (users = system).  The
+ * hash is shadow's where passwd says "x", and empty where shadow has none; an
+ * account that shadow(5) calls expired is `locked`.
+ */
 int users_find_system(int passwd_fd, int shadow_fd, const char *name, struct user *u);
 
 /*
