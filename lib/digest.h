@@ -33,7 +33,4 @@ struct digest_item {
 int digest_items(enum digest_kind kind, int fd, const struct digest_item *items, size_t n,
 		 uint8_t (*out)[16]);
 
-/* Is this the name of a volatile field (len octets before the colon, no regard to case)? */
-int header_is_volatile(const char *name, size_t len);
-
 #endif

@@ -22,6 +22,11 @@ struct dotlock_ops {
 	int (*make)(void *ctx, const char *mailbox_path);
 	int (*remove)(void *ctx, const char *mailbox_path);
 	void *ctx;
+	/*
+	 * make, where a foreign dotlock is in the way and the caller found the
+	 * mailbox's own locks free: taken when it is ten minutes old.  May be NULL.
+	 */
+	int (*take_over)(void *ctx, const char *mailbox_path);
 };
 
 /*
@@ -32,6 +37,13 @@ struct dotlock_ops {
  *   dir_fd  the mailbox's directory;  base  the mailbox's file name
  */
 int dotlock_make_at(int dir_fd, const char *base, struct pop_why *why);
+/*
+ * The same for a process that may not open the mailbox: a foreign one that is
+ * ten minutes old is taken at the word of the caller, who looked at its locks.
+ */
+int dotlock_take_over_at(int dir_fd, const char *base, struct pop_why *why);
+/* Remove the dotlock that this process made; another one's is left alone.  0, POP_E_MISSING,
+ * POP_E_SYS. */
 int dotlock_remove_at(int dir_fd, const char *base);
 
 struct mbox_lock {
