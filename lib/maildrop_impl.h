@@ -9,10 +9,13 @@
 
 /* One message as the scan saw it. */
 struct msg {
-	uint64_t offset;	  /* mbox: of the message, behind its From_ line */
-	uint64_t length;	  /* stored bytes, without the separating empty line */
-	uint64_t octets;	  /* as sent */
-	uint64_t header_sum;	  /* sum64 of the From_ line and the header section as stored */
+	uint64_t offset; /* mbox: of the message, behind its From_ line */
+	uint64_t length; /* stored bytes, without the separating empty line */
+	uint64_t octets; /* as sent */
+	union {
+		uint64_t header_sum; /* mbox: sum64 of From_ line and header section as stored */
+		uint64_t ino;	     /* Maildir: of the file */
+	};
 	uint32_t header_length;	  /* stored bytes of the header section with its empty line */
 	uint32_t from_length;	  /* mbox: bytes of the From_ line before offset */
 	uint32_t trailing_octets; /* octets of empty lines at its end, cut at UINT32_MAX */
@@ -23,10 +26,11 @@ struct msg {
 	uint8_t digest[16];	  /* of its UIDL, where MSG_DIGEST */
 	int64_t mtime_ns;	  /* Maildir: of the file */
 };
-#define MSG_VERIFIED 0x100 /* in this session */
-#define MSG_DIGEST   0x200 /* digest is known; Maildir: and the UIDL is made from it */
-#define MSG_IN_NEW   0x400 /* Maildir: the file is in new/, else in cur/ */
-#define MSG_UIDL     0x800 /* the UIDL is a string of its own (imported) */
+#define MSG_VERIFIED 0x100  /* in this session */
+#define MSG_DIGEST   0x200  /* digest is known; Maildir: and the UIDL is made from it */
+#define MSG_IN_NEW   0x400  /* Maildir: the file is in new/, else in cur/ */
+#define MSG_UIDL     0x800  /* the UIDL is a string of its own (imported) */
+#define MSG_SETTLED  0x1000 /* Maildir: the UIDL is settled: it stays what it is */
 
 struct maildrop_backend {
 	int (*open)(struct maildrop *md, struct pop_why *why);
