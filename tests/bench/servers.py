@@ -154,6 +154,10 @@ class Pop3d(Launched):
         super().__init__(work, build)
         h = self.home
         os.makedirs(f"{h}/state", exist_ok=True)
+        # The helpers and the empty root stand where only root writes, as installed ones do.
+        os.makedirs(f"{h}/helpers/empty", exist_ok=True)
+        for helper in glob.glob(f"{glob.escape(build)}/pop3d/pop3d-*[a-z]"):
+            shutil.copy(helper, f"{h}/helpers/")
         with open(f"{work}/hash", encoding="ascii") as f:
             pw = f.read().strip()
         with open(f"{h}/users", "w", encoding="ascii") as f:
@@ -164,7 +168,7 @@ class Pop3d(Launched):
         os.chmod(f"{h}/users", 0o600)
         with open(f"{h}/pop3d.conf", "w", encoding="ascii") as f:
             f.write(f"users = {h}/users\nstate_dir = {h}/state\nrun_dir = {h}/run\n"
-                    f"helper_dir = {build}/pop3d\nunprivileged_user = 61111\n"
+                    f"helper_dir = {h}/helpers\nunprivileged_user = 61111\n"
                     f"keeper_user = 61112\nhostname = bench.example.org\n"
                     f"cleartext_login = yes\n")
         # Its roles run from where an ordinary uid may not look: it must still be root's.
