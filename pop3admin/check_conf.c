@@ -1,0 +1,123 @@
+/*
+ * check_conf.c - config check: values, directories, helpers, accounts.
+ *
+ * Runs in:  pop3admin, as whoever called it; what may not be looked at without
+ *           root is left out.
+ * Trusts:   nothing it looks at.
+ */
+#include "findings.h"
+#include "fsutil.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IDLE_LEAST 600 /* RFC 1939 section 3 */
+
+void check_values(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+
+	if (c->idle_timeout < IDLE_LEAST)
+		finding(f, "idle_timeout", "set it to 600 or more",
+			"%lu seconds are less than the %d that RFC 1939 asks for",
+			(unsigned long)c->idle_timeout, IDLE_LEAST);
+	if (!(c->mbox_locks & LOCK_DOTLOCK))
+		finding(f, "mbox_locks", "add dotlock",
+			"without dotlock deliverers may write into a file that was replaced");
+	if (!(c->auth_mechanisms & (MECH_PLAIN | MECH_LOGIN)) && !c->apop && !c->tls_client_ca[0] &&
+	    !(c->auth_mechanisms & ~(unsigned)(MECH_PLAIN | MECH_LOGIN)))
+		finding(f, "auth_mechanisms", "add PLAIN", "no mechanism is left to log in with");
+}
+
+static void check_state_dir(struct findings *f)
+{
+	const char *dir = f->a->conf.state_dir;
+	char mend[PATH_MAX + 64];
+	struct stat st;
+
+	snprintf(mend, sizeof(mend), "install -d -m 0755 %s", dir);
+	if (stat(dir, &st) < 0) {
+		finding(f, "state_dir", mend, "%s: %s, so no login works", dir, strerror(errno));
+		return;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		finding(f, "state_dir", mend, "%s is no directory", dir);
+		return;
+	}
+	if (st.st_uid != 0 && st.st_uid != geteuid()) {
+		snprintf(mend, sizeof(mend), "chown root:root %s", dir);
+		finding(f, "state_dir", mend, "%s belongs to uid %lu, who could change it", dir,
+			(unsigned long)st.st_uid);
+	}
+	if (st.st_mode & (S_IWGRP | S_IWOTH)) {
+		snprintf(mend, sizeof(mend), "chmod go-w %s", dir);
+		finding(f, "state_dir", mend, "%s may be written by group or others", dir);
+	}
+	/* roles under the owner's uid reach their directories by a passed descriptor, but people
+	   who look after theirs need to get in */
+	if (!(st.st_mode & S_IXOTH) && geteuid() == 0) {
+		snprintf(mend, sizeof(mend), "chmod 0755 %s", dir);
+		finding(f, "state_dir", mend, "%s cannot be entered by the owners of maildrops",
+			dir);
+	}
+}
+
+static void check_helper(struct findings *f, const char *name, const char *loses)
+{
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/%s", f->a->conf.helper_dir, name);
+	if (access(path, X_OK) < 0)
+		finding(f, "helper_dir", "install it there, or set helper_dir",
+			"%s: %s, so %s does not work", path, strerror(errno), loses);
+}
+
+static void check_account(struct findings *f, const char *key, const char *name)
+{
+	uint32_t uid, gid;
+	char mend[256];
+
+	if (conf_user_ids(name, &uid, &gid) < 0) {
+		snprintf(
+			mend, sizeof(mend),
+			"useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin %.100s",
+			name);
+		finding(f, key, mend, "%s: no such account, so no session starts", name);
+	} else if (uid == 0 || gid == 0) {
+		finding(f, key, "name an account that owns nothing", "%s is root", name);
+	}
+}
+
+/* A file with secrets that is there must be root's alone. */
+static void check_secrets(struct findings *f)
+{
+	struct pop_why why = { "" };
+	char mend[PATH_MAX + 64];
+	int fd = fs_open_trusted(f->a->conf.secrets, true, true, &why);
+
+	if (fd >= 0) {
+		close(fd);
+	} else if (fd == POP_E_UNSAFE) {
+		snprintf(mend, sizeof(mend), "chown root:root %s; chmod 0600 %s",
+			 f->a->conf.secrets, f->a->conf.secrets);
+		finding(f, "secrets", mend, "%s", why.text);
+	}
+}
+
+void check_places(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+
+	check_state_dir(f);
+	check_helper(f, "pop3d-digest", "UIDL of an mbox");
+	check_secrets(f);
+	if (geteuid() != 0)
+		return;
+	check_account(f, "unprivileged_user", c->unprivileged_user);
+	if (c->tls_certificate[0])
+		check_account(f, "keeper_user", c->keeper_user);
+}

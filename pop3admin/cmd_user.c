@@ -1,0 +1,230 @@
+/*
+ * cmd_user.c - one user at a time: user passwd, lock, unlock, show, verify,
+ * list, del.
+ *
+ * Runs in:  pop3admin, as whoever may write the users file.
+ * Trusts:   its caller and the users file.  Passwords and hashes are wiped.
+ */
+#include "cmd_user.h"
+#include "fsutil.h"
+#include "password.h"
+#include "session_lock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "term.h"
+
+/* The mechanisms for which this user has a credential, of those the server offers. */
+static const char *mechanisms(const struct admin *a, const struct user *u)
+{
+	unsigned offered = a->conf.auth_mechanisms & (MECH_PLAIN | MECH_LOGIN);
+
+	if (!u->hash[0] || !offered)
+		return "";
+	if (offered == MECH_PLAIN)
+		return "PLAIN";
+	return offered == MECH_LOGIN ? "LOGIN" : "PLAIN LOGIN";
+}
+
+static void print_id(struct out *out, const char *key, uint32_t id)
+{
+	if (id == USER_NO_ID)
+		out_null(out, key);
+	else
+		out_u64(out, key, id);
+}
+
+void user_print(struct admin *a, const struct user *u)
+{
+	struct out *out = &a->out;
+	char spec[PATH_MAX + 16];
+	struct spec expanded;
+	struct pop_why why;
+
+	snprintf(spec, sizeof(spec), "%s", u->maildrop[0] ? u->maildrop : a->conf.maildrop);
+	if (user_spec(a, u, &expanded, &why) == 0)
+		snprintf(spec, sizeof(spec), "%s:%s",
+			 expanded.kind == MAILDROP_MBOX ? "mbox" : "maildir", expanded.path);
+	out_object_begin(out);
+	out_str(out, "name", u->name);
+	print_id(out, "uid", u->uid);
+	print_id(out, "gid", u->gid);
+	out_str(out, "home", u->home);
+	out_str(out, "maildrop", spec);
+	out_bool(out, "locked", u->locked);
+	out_words(out, "mechanisms", mechanisms(a, u));
+	out_object_end(out);
+}
+
+int user_edit_failed(const struct admin *a, int err, const char *name, const struct pop_why *why)
+{
+	if (err == POP_E_MISSING)
+		return fail(EX_NOUSER, "%s: no such user in %s; pop3admin user list shows them all",
+			    name, a->conf.users);
+	if (err == POP_E_EXISTS)
+		return fail(EX_CANTCREAT,
+			    "%s: is in %s already; pop3admin user passwd %s gives a "
+			    "new password",
+			    name, a->conf.users, name);
+	if (err == POP_E_SYS && errno == ENOENT)
+		return fail(EX_CANTCREAT, "%s; make the directory first", why->text);
+	if (why->text[0])
+		return fail(status_of(err), "%s", why->text);
+	return fail(status_of(err), "%s: %s", a->conf.users, pop_strerror(err));
+}
+
+static int show(struct admin *a, const char *name)
+{
+	struct user u;
+	int status = user_find(a, name, &u);
+
+	if (!status)
+		user_print(a, &u);
+	user_forget(&u);
+	return status;
+}
+
+int cmd_user_show(struct admin *a)
+{
+	return show(a, a->pos[0]);
+}
+
+static int print_each(void *ctx, const struct user *u)
+{
+	user_print(ctx, u);
+	return 0;
+}
+
+static void say_bad_line(void *ctx, uint64_t line, const char *why)
+{
+	struct admin *a = ctx;
+
+	fail(0, "%s:%llu: %s; the line is skipped", a->conf.users, (unsigned long long)line, why);
+}
+
+int cmd_user_list(struct admin *a)
+{
+	int fd = users_open(a), err;
+
+	if (fd < 0)
+		return -fd;
+	out_list_begin(&a->out);
+	err = users_each(fd, print_each, say_bad_line, a);
+	out_list_end(&a->out);
+	close(fd);
+	if (err < 0)
+		return fail(status_of(err), "%s: %s%s%s", a->conf.users, pop_strerror(err),
+			    err == POP_E_SYS ? ": " : "", err == POP_E_SYS ? strerror(errno) : "");
+	return 0;
+}
+
+static int set_hash(void *ctx, struct user *u)
+{
+	memcpy(u->hash, ctx, sizeof(u->hash));
+	return 0;
+}
+
+int cmd_user_passwd(struct admin *a)
+{
+	char password[USER_PASSWORD_MAX + 1], hash[USER_HASH_MAX + 1];
+	struct pop_why why = { "" };
+	struct user u;
+	int status, err;
+
+	status = user_find(a, a->pos[0], &u);
+	if (!status)
+		status = user_new_hash(a->pos[0], password, hash, sizeof(hash));
+	if (!status) {
+		err = users_change(a->conf.users, a->pos[0], set_hash, hash, &why);
+		if (err < 0)
+			status = user_edit_failed(a, err, a->pos[0], &why);
+	}
+	if (!status && u.locked)
+		fail(0,
+		     "%s: has a new password, and is still locked; pop3admin user unlock %s "
+		     "opens it",
+		     a->pos[0], a->pos[0]);
+	explicit_bzero(hash, sizeof(hash));
+	user_forget(&u);
+	return status ? status : show(a, a->pos[0]);
+}
+
+int user_new_hash(const char *name, char password[USER_PASSWORD_MAX + 1], char *hash, size_t size)
+{
+	int status = term_password(name, true, password, USER_PASSWORD_MAX + 1), err;
+
+	memset(hash, 0, size);
+	if (status)
+		return status;
+	err = password_hash(password, hash, size);
+	explicit_bzero(password, USER_PASSWORD_MAX + 1);
+	if (err < 0)
+		return fail(status_of(err), "%s: the password cannot be hashed: %s", name,
+			    pop_strerror(err));
+	return 0;
+}
+
+static int set_locked(void *ctx, struct user *u)
+{
+	const bool *locked = ctx;
+
+	u->locked = *locked;
+	return 0;
+}
+
+static int change_locked(struct admin *a, bool locked)
+{
+	struct pop_why why = { "" };
+	int err = users_change(a->conf.users, a->pos[0], set_locked, &locked, &why);
+
+	if (err < 0)
+		return user_edit_failed(a, err, a->pos[0], &why);
+	return show(a, a->pos[0]);
+}
+
+int cmd_user_lock(struct admin *a)
+{
+	return change_locked(a, true);
+}
+
+int cmd_user_unlock(struct admin *a)
+{
+	return change_locked(a, false);
+}
+
+int cmd_user_verify(struct admin *a)
+{
+	char password[USER_PASSWORD_MAX + 1];
+	struct user u;
+	bool right;
+	int status = user_find(a, a->pos[0], &u);
+
+	if (!status)
+		status = term_password(a->pos[0], false, password, sizeof(password));
+	if (!status) {
+		right = password_verify(password, u.hash) == 1;
+		if (right && u.locked)
+			fail(0,
+			     "%s: the password is right, but the account is locked; pop3admin "
+			     "user unlock %s opens it",
+			     u.name, u.name);
+		else if (right && u.nologin)
+			fail(0, "%s: the password is right, but the entry has the option nologin",
+			     u.name);
+		else if (!right)
+			fail(0, "%s: wrong password", u.name);
+		right = right && !u.locked && !u.nologin;
+		out_object_begin(&a->out);
+		out_str(&a->out, "name", u.name);
+		out_bool(&a->out, "verified", right);
+		out_object_end(&a->out);
+		status = right ? 0 : EX_NOT_WELL;
+	}
+	explicit_bzero(password, sizeof(password));
+	user_forget(&u);
+	return status;
+}

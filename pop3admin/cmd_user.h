@@ -1,0 +1,31 @@
+/*
+ * cmd_user.h - what the files of the user commands share.
+ */
+#ifndef CMD_USER_H
+#define CMD_USER_H
+
+#include "admin.h"
+#include "target.h"
+#include "users.h"
+
+/* One object with the contract's keys. */
+void user_print(struct admin *a, const struct user *u);
+
+/* Say why an edit of the users file failed; returns the exit status. */
+int user_edit_failed(const struct admin *a, int err, const char *name, const struct pop_why *why);
+
+/*
+ * Read a new password and hash it; password is room to read it into and is
+ * wiped.  0, or the exit status with the reason said.
+ */
+int user_new_hash(const char *name, char password[USER_PASSWORD_MAX + 1], char *hash, size_t size);
+
+/*
+ * Fill empty and named uid and gid with numbers, from the system's accounts;
+ * where the uid is empty the account of the user's own name counts, and gives
+ * its home where that is empty too.  Refuses root.  0, POP_E_MISSING (no such
+ * account) or POP_E_RANGE (root), with the reason in why.
+ */
+int user_resolve(struct user *u, struct pop_why *why);
+
+#endif
