@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,7 +56,7 @@ int log_facility(const char *name)
 	};
 
 	for (size_t i = 0; i < sizeof(facilities) / sizeof(facilities[0]); i++) {
-		if (strcmp(facilities[i].name, name) == 0)
+		if (strcasecmp(facilities[i].name, name) == 0)
 			return facilities[i].facility;
 	}
 	return -1;

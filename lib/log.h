@@ -21,7 +21,7 @@ enum log_sink {
 void log_open(enum log_sink sink, int facility);
 /* LOG_TO_JOURNAL where $JOURNAL_STREAM names descriptor 2, else LOG_TO_STDERR. */
 enum log_sink log_stderr_sink(void);
-/* The syslog facility of that name ("mail", "daemon", "local0" ...), or -1. */
+/* The syslog facility of that name ("mail", "local0" ...; no regard to case), or -1. */
 int log_facility(const char *name);
 
 #define LOG_LINE_MAX 1024
