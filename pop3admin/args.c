@@ -191,6 +191,7 @@ static const char *option_arg(struct parse *p, const char *joined)
 	return p->i + 1 < p->argc ? p->argv[++p->i] : NULL;
 }
 
+/* arg is NULL for j and h alone. */
 static int take_global(struct parse *p, char letter, const char *arg)
 {
 	switch (letter) {
@@ -199,8 +200,9 @@ static int take_global(struct parse *p, char letter, const char *arg)
 		p->a->conf_given = true;
 		break;
 	case 'o':
-		if (!strchr(arg, '='))
-			return fail(EX_CONFIG, "-o %s: has no '='; write -o KEY=VALUE", arg);
+		if (!arg || !strchr(arg, '='))
+			return fail(EX_CONFIG, "-o %s: has no '='; write -o KEY=VALUE",
+				    arg ? arg : "");
 		p->a->overrides[p->a->n_overrides++] = arg;
 		break;
 	case 'j':

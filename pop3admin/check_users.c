@@ -18,7 +18,7 @@
 /* What of an entry is compared with the others. */
 struct entry {
 	char *name; /* owned */
-	char *path; /* of its maildrop, owned; NULL where it does not expand */
+	char *path; /* of its maildrop, in the same memory; NULL where it does not expand */
 	uint32_t uid;
 };
 
@@ -58,6 +58,8 @@ static int take_entry(void *ctx, const struct user *u)
 	struct pop_why why = { "" };
 	struct spec spec;
 	struct entry *e;
+	char *text;
+	size_t n;
 
 	if (c->n == c->size) {
 		size_t size = c->size ? c->size * 2 : 64;
@@ -69,16 +71,21 @@ static int take_entry(void *ctx, const struct user *u)
 		c->size = size;
 	}
 	check_ids(c, u);
-	e = &c->entries[c->n];
-	e->uid = u->uid;
-	e->path = NULL;
-	if (user_spec(c->f->a, u, &spec, &why) < 0)
+	if (user_spec(c->f->a, u, &spec, &why) < 0) {
 		file_finding(c, "mend its home or its maildrop", why.text, u->name);
-	else if (!(e->path = strdup(spec.path)))
+		spec.path[0] = '\0';
+	}
+	n = strlen(u->name) + 1;
+	text = malloc(n + strlen(spec.path) + 1);
+	if (!text)
 		return POP_E_MEMORY;
-	e->name = strdup(u->name);
-	c->n++;
-	return e->name ? 0 : POP_E_MEMORY;
+	memcpy(text, u->name, n);
+	memcpy(text + n, spec.path, strlen(spec.path) + 1);
+	e = &c->entries[c->n++];
+	e->uid = u->uid;
+	e->name = text;
+	e->path = spec.path[0] ? text + n : NULL;
+	return 0;
 }
 
 static void take_bad_line(void *ctx, uint64_t line, const char *why)
@@ -191,9 +198,7 @@ void check_users(struct findings *f)
 	}
 	if (fd >= 0)
 		close(fd);
-	for (i = 0; i < c.n; i++) {
+	for (i = 0; i < c.n; i++)
 		free(c.entries[i].name);
-		free(c.entries[i].path);
-	}
 	free(c.entries);
 }

@@ -168,7 +168,7 @@ static int purge(struct deletion *d)
 	struct owner_job run = { .keep_fds = { -1, -1 }, .work = work_empty };
 	struct pop_why why = { "" };
 	char name[NAME_MAX + 1];
-	struct stat st;
+	struct stat st = { 0 };
 	int fd, err = 0;
 
 	newest_old(d->base_fd, d->u.name, name);

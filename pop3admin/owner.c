@@ -98,13 +98,13 @@ int owner_say(struct owner *o, enum record_type type, int level, const char *fmt
 	return owner_send(o);
 }
 
-static int ask_dotlock(struct owner *o, uint64_t make)
+static int ask_dotlock(struct owner *o, enum dotlock_ask what)
 {
 	int32_t answer = POP_E_EOF;
 	int err;
 
 	record_begin(&o->rec, REC_DOTLOCK);
-	record_put_u64(&o->rec, make);
+	record_put_u64(&o->rec, what);
 	err = owner_send(o);
 	if (!err)
 		err = owner_flush(o);
@@ -116,16 +116,24 @@ static int ask_dotlock(struct owner *o, uint64_t make)
 static int dotlock_make(void *ctx, const char *mailbox_path)
 {
 	(void)mailbox_path; /* the parent knows it, and takes no other from us */
-	return ask_dotlock(ctx, 1);
+	return ask_dotlock(ctx, DOTLOCK_MAKE);
 }
 
 static int dotlock_remove(void *ctx, const char *mailbox_path)
 {
 	(void)mailbox_path;
-	return ask_dotlock(ctx, 0);
+	return ask_dotlock(ctx, DOTLOCK_REMOVE);
 }
 
-const struct dotlock_ops owner_dotlock_ops = { dotlock_make, dotlock_remove, NULL };
+static int dotlock_take_over(void *ctx, const char *mailbox_path)
+{
+	(void)mailbox_path;
+	return ask_dotlock(ctx, DOTLOCK_TAKE_OVER);
+}
+
+const struct dotlock_ops owner_dotlock_ops = { .make = dotlock_make,
+					       .remove = dotlock_remove,
+					       .take_over = dotlock_take_over };
 
 /* Give up what the caller had.  0, or -1 with errno. */
 static int become(uid_t uid, gid_t gid, pid_t parent)
@@ -227,17 +235,21 @@ struct served_lock {
 static int serve_dotlock(int fd, struct served_lock *lock, struct record *r)
 {
 	struct pop_why why;
-	bool make = record_get_u64(r) == 1;
+	uint64_t what = record_get_u64(r);
 	int32_t answer;
 
-	if (!record_complete(r) || lock->dir_fd < 0 || make == lock->held)
+	if (!record_complete(r) || lock->dir_fd < 0 || lock->held != (what == DOTLOCK_REMOVE))
 		return POP_E_CORRUPT;
-	if (make)
+	if (what == DOTLOCK_MAKE)
 		answer = dotlock_make_at(lock->dir_fd, lock->base, &why);
-	else
+	else if (what == DOTLOCK_TAKE_OVER)
+		answer = dotlock_take_over_at(lock->dir_fd, lock->base, &why);
+	else if (what == DOTLOCK_REMOVE)
 		answer = dotlock_remove_at(lock->dir_fd, lock->base);
+	else
+		return POP_E_CORRUPT;
 	if (answer == 0)
-		lock->held = make;
+		lock->held = what != DOTLOCK_REMOVE;
 	return send_all(fd, &answer, sizeof(answer));
 }
 

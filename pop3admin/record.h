@@ -18,9 +18,11 @@ enum record_type {
 	REC_FINDING,  /* str: what is not well, and how to mend it */
 	REC_NOTE,     /* u64 syslog level, str */
 	REC_LOCK,     /* u64 held, u64 pid, str record as lock_record_format() writes it */
-	REC_DOTLOCK,  /* u64 1 make, 0 remove; answered by one i32, a code of enum pop_err */
+	REC_DOTLOCK,  /* u64 enum dotlock_ask; answered by one i32, a code of enum pop_err */
 	REC_END,      /* u64 -code, u64 errno, str why; nothing follows */
 };
+
+enum dotlock_ask { DOTLOCK_MAKE = 1, DOTLOCK_REMOVE, DOTLOCK_TAKE_OVER };
 
 struct record {
 	uint16_t type;
