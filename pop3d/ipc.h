@@ -1,0 +1,165 @@
+/*
+ * ipc.h - the message catalogue: everything that one role can say to another.
+ *
+ * Roles talk over SOCK_SEQPACKET pairs, strictly request and answer, with one
+ * request open on a pair at a time; notes are never answered and few (their
+ * uses are bounded), so nobody can block in send.  What a receiver accepts
+ * stands in the rule table of ipc.c: who says it to whom, in which phase, how
+ * large, with how many descriptors, how often.  A message that breaks its rule
+ * ends the session.
+ */
+#ifndef POP3D_IPC_H
+#define POP3D_IPC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "err.h"
+
+/* Changed whenever a message changes; the first message each way carries it. */
+#define IPC_VERSION	1
+#define IPC_MAX		4096 /* octets of a message, its header included */
+#define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
+#define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
+#define IPC_FDS_MAX	32
+#define IPC_BATCH_MAX	32 /* messages in one IPC_MESSAGE_ANSWER */
+
+enum ipc_role {
+	ROLE_MONITOR = 1,
+	ROLE_SESSION,
+	ROLE_AUTH,
+	ROLE_MAILDROP,
+	ROLE_DIGEST,
+};
+
+/* The phase of a session; the monitor owns it and takes nobody's word for it. */
+enum ipc_phase {
+	PH_AUTH = 1,  /* nobody is logged in */
+	PH_OPEN = 2,  /* auth said yes; the maildrop role is opening */
+	PH_TRANS = 4, /* logged in */
+	PH_END = 8,   /* the session takes no more commands */
+};
+
+enum ipc_type {
+	IPC_NONE,
+	/* session and monitor */
+	IPC_LOGIN_ASK,	  /* u8 mechanism; str login; str secret */
+	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; fd: to the maildrop role */
+	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent */
+	/* monitor and auth */
+	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and shadow) */
+	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, note */
+	/* maildrop and monitor */
+	IPC_DROP_READY,	     /* note: u8 verdict; u8 read_only; u64 count, octets; str why */
+	IPC_DOTLOCK_ASK,     /* u8 operation */
+	IPC_DOTLOCK_ANSWER,  /* u8 result; str why */
+	IPC_DIGESTER_ASK,    /* u8 reserved */
+	IPC_DIGESTER_ANSWER, /* u8 started; fd: to the digest helper */
+	IPC_DROP_NOTE,	     /* note: u8 syslog level; str text */
+	/* session and maildrop */
+	IPC_LIST_ASK,	    /* u8 kind */
+	IPC_LIST_ANSWER,    /* u8 verdict; u64 bytes; fd: a sealed memfd of that size (maildrop.h) */
+	IPC_MESSAGE_ASK,    /* u64 idx; u8 at most so many from there on */
+	IPC_MESSAGE_ANSWER, /* u8 verdict; u8 n; u8 shared; n records; fds: one (shared) or n */
+	IPC_QUIT_ASK,	    /* u64 messages marked; fd where any bit is set: two bitmaps, sealed */
+	IPC_QUIT_ANSWER,    /* u8 verdict; u64 removed */
+	/* maildrop and digest helper */
+	IPC_DIGEST_ASK,	   /* u8 kind; u64 n; fds: what to read, the items (sealed) */
+	IPC_DIGEST_ANSWER, /* u8 verdict; u64 n; fd: n digests of 16 bytes, sealed */
+	IPC_N_TYPES
+};
+
+enum ipc_verdict {
+	VERDICT_OK,
+	VERDICT_AUTH,	 /* [AUTH]: wrong credentials */
+	VERDICT_TEMP,	 /* [SYS/TEMP] */
+	VERDICT_PERM,	 /* [SYS/PERM] */
+	VERDICT_IN_USE,	 /* [IN-USE] */
+	VERDICT_CHANGED, /* this message is not what it was: [SYS/TEMP] */
+	VERDICT_N
+};
+enum ipc_mechanism { LOGIN_USERPASS = 1 };
+enum ipc_dotlock { DOTLOCK_MAKE = 1, DOTLOCK_REMOVE = 2 };
+enum ipc_dotlock_result { DOTLOCK_DONE, DOTLOCK_BUSY, DOTLOCK_DENIED, DOTLOCK_FAILED };
+enum ipc_list { LIST_OCTETS = 1, LIST_UIDLS = 2 };
+enum ipc_reason { /* why a session ended, for the log */
+	END_QUIT,
+	END_LOST,     /* the client went away */
+	END_IDLE,     /* autologout */
+	END_STALLED,  /* the client did not take an answer */
+	END_REFUSED,  /* too many refused commands or failed logins */
+	END_SHUTDOWN, /* the monitor ended it */
+	END_FAILED,   /* the maildrop failed, or a message could not be finished */
+	END_N
+};
+
+/* One message: filled by the putters and sent, or received and read by the getters. */
+struct ipc_msg {
+	enum ipc_type type;
+	size_t len; /* octets of payload */
+	size_t pos; /* next to get */
+	bool bad;   /* a put did not fit, or a get went past the end */
+	int fds[IPC_FDS_MAX];
+	unsigned n_fds; /* owned by the message until taken or sent */
+	uint8_t payload[IPC_PAYLOAD_MAX];
+};
+
+void ipc_start(struct ipc_msg *m, enum ipc_type type);
+void ipc_put_u8(struct ipc_msg *m, uint8_t v);
+void ipc_put_u32(struct ipc_msg *m, uint32_t v);
+void ipc_put_u64(struct ipc_msg *m, uint64_t v);
+/* A string of at most 4 000 octets, with its length. */
+void ipc_put_str(struct ipc_msg *m, const char *s, size_t len);
+void ipc_put_raw(struct ipc_msg *m, const void *data, size_t len);
+/* Attach a descriptor; it stays the caller's, who closes it after sending. */
+void ipc_put_fd(struct ipc_msg *m, int fd);
+
+/* Getters return 0 or "" and set m->bad where the message is too short. */
+uint8_t ipc_get_u8(struct ipc_msg *m);
+uint32_t ipc_get_u32(struct ipc_msg *m);
+uint64_t ipc_get_u64(struct ipc_msg *m);
+/* Into out[size], NUL-terminated; a string with a NUL inside or above size - 1 is bad. */
+size_t ipc_get_str(struct ipc_msg *m, char *out, size_t size);
+/* Take the next descriptor; the caller closes it.  -1 (and bad) where there is none. */
+int ipc_take_fd(struct ipc_msg *m);
+/* 0 where all was read and nothing was bad, else POP_E_CORRUPT; untaken descriptors are closed. */
+int ipc_end(struct ipc_msg *m);
+/* Close untaken descriptors and wipe the payload. */
+void ipc_wipe(struct ipc_msg *m);
+
+/* One end of a pair. */
+struct ipc {
+	int fd; /* -1: closed */
+	enum ipc_role self, peer;
+	enum ipc_phase phase;	    /* kept by the owner of this end */
+	enum ipc_type awaited;	    /* the answer to my open request, or IPC_NONE */
+	enum ipc_type owed;	    /* the answer I have to give, or IPC_NONE */
+	bool sent_one, got_one;	    /* the version has passed */
+	uint32_t uses[IPC_N_TYPES]; /* received so far */
+};
+void ipc_init(struct ipc *c, int fd, enum ipc_role self, enum ipc_role peer, enum ipc_phase phase);
+void ipc_close(struct ipc *c);
+/* A new pair, both ends CLOEXEC.  0 or POP_E_SYS. */
+int ipc_pair(int ends[2]);
+
+/*
+ * Send.  0, POP_E_EOF (the peer is gone), POP_E_CORRUPT (we are about to break
+ * a rule ourselves: wrong order, or something did not fit), POP_E_SYS.  Secrets
+ * in the payload are the caller's to wipe.
+ */
+int ipc_send(struct ipc *c, struct ipc_msg *m);
+
+/*
+ * Wait for one message and check it against its rule.  0, POP_E_EOF (orderly
+ * end), POP_E_VERSION, POP_E_CORRUPT (a broken rule), POP_E_SYS.
+ */
+int ipc_recv(struct ipc *c, struct ipc_msg *m);
+
+/* Send a request and wait for its answer. */
+int ipc_call(struct ipc *c, struct ipc_msg *m);
+
+/* For logs: "LOGIN_ASK", "session". */
+const char *ipc_type_name(enum ipc_type type);
+const char *ipc_role_name(enum ipc_role role);
+
+#endif
