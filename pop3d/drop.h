@@ -1,0 +1,31 @@
+/*
+ * drop.h - the maildrop role: what its files share.
+ */
+#ifndef POP3D_DROP_H
+#define POP3D_DROP_H
+
+#include "ipc.h"
+#include "maildrop.h"
+#include "role.h"
+
+struct drop {
+	const struct drop_start *start;
+	struct maildrop_env env;
+	struct dotlock_ops dotlock;
+	struct maildrop *md;
+	struct ipc monitor, session, digester;
+	int lock_fd;   /* holds the session lock */
+	unsigned notes; /* sent so far */
+};
+
+/* drop_serve.c: answer the session until it ends.  0 or a negative code. */
+int drop_serve(struct drop *d);
+
+/* drop_ask.c: what this role asks of others; all are callbacks of the maildrop. */
+void drop_note(void *ctx, int level, const char *text);
+int drop_dotlock_make(void *ctx, const char *path);
+int drop_dotlock_remove(void *ctx, const char *path);
+int drop_digest(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items, size_t n,
+		uint8_t (*out)[16]);
+
+#endif

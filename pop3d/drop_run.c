@@ -1,0 +1,89 @@
+/*
+ * drop_run.c - the maildrop role: lock, open, tell the monitor, serve.
+ *
+ * Runs in:  maildrop, as the mailbox's owner.
+ * Trusts:   the monitor.  Not the session, and not the mail.
+ */
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include "drop.h"
+#include "session_lock.h"
+
+static enum ipc_verdict verdict_of(int err)
+{
+	switch (err) {
+	case 0:
+		return VERDICT_OK;
+	case POP_E_BUSY:
+		return VERDICT_IN_USE;
+	case POP_E_UNSAFE:
+	case POP_E_DENIED:
+		return VERDICT_PERM;
+	default:
+		return VERDICT_TEMP;
+	}
+}
+
+static int lock_and_open(struct drop *d, struct pop_why *why)
+{
+	const struct conf *conf = d->start->conf;
+	struct lock_record self;
+
+	lock_record_self(&self, d->start->address);
+	d->lock_fd = session_lock_take(d->start->state_fd, (int)conf->lock_timeout * 1000, &self,
+				       why);
+	if (d->lock_fd < 0)
+		return d->lock_fd;
+	d->env = (struct maildrop_env){
+		.spec = d->start->spec,
+		.state_fd = d->start->state_fd,
+		.uid = d->start->uid,
+		.lock_timeout_ms = (int)conf->lock_timeout * 1000,
+		.mbox_locks = conf->mbox_locks,
+		.mark_seen = conf->mark_seen,
+		.dotlock = &d->dotlock,
+		.digest = drop_digest,
+		.note = drop_note,
+		.ctx = d,
+	};
+	return maildrop_open(&d->md, &d->env, why);
+}
+
+static int tell_ready(struct drop *d, int err, const struct pop_why *why)
+{
+	struct ipc_msg m;
+
+	ipc_start(&m, IPC_DROP_READY);
+	ipc_put_u8(&m, (uint8_t)verdict_of(err));
+	ipc_put_u8(&m, err == 0 && maildrop_read_only(d->md));
+	ipc_put_u64(&m, err == 0 ? maildrop_count(d->md) : 0);
+	ipc_put_u64(&m, err == 0 ? maildrop_octets(d->md) : 0);
+	ipc_put_str(&m, why->text, strlen(why->text));
+	return ipc_send(&d->monitor, &m);
+}
+
+int drop_run(struct drop_start *start)
+{
+	struct drop d = { .start = start, .lock_fd = -1 };
+	struct pop_why why = { "" };
+	int err;
+
+	d.dotlock = (struct dotlock_ops){ drop_dotlock_make, drop_dotlock_remove, &d };
+	ipc_init(&d.monitor, start->monitor_fd, ROLE_MAILDROP, ROLE_MONITOR, PH_OPEN);
+	ipc_init(&d.session, start->session_fd, ROLE_MAILDROP, ROLE_SESSION, PH_TRANS);
+	ipc_init(&d.digester, -1, ROLE_MAILDROP, ROLE_DIGEST, PH_TRANS);
+	err = lock_and_open(&d, &why);
+	if (err < 0 && why.text[0] == '\0')
+		pop_why(&why, err, "%s", pop_strerror(err));
+	if (tell_ready(&d, err, &why) < 0)
+		err = POP_E_EOF;
+	if (err == 0) {
+		maildrop_save(d.md);
+		err = drop_serve(&d);
+	}
+	maildrop_close(d.md);
+	if (d.lock_fd >= 0)
+		close(d.lock_fd);
+	return err == 0 || err == POP_E_EOF ? EX_OK : EX_PROTOCOL;
+}

@@ -1,0 +1,89 @@
+/*
+ * mon.h - the monitor: what its files share.
+ *
+ * The monitor is the only process with root's rights, and of those only
+ * SETUID, SETGID, SYS_CHROOT and CHOWN.  It starts roles, passes descriptors
+ * and messages, keeps the phase, and logs.  It never reads the client.
+ */
+#ifndef POP3D_MON_H
+#define POP3D_MON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "conf.h"
+#include "ipc.h"
+#include "spec.h"
+#include "state.h"
+#include "users.h"
+
+#define MON_CHILDREN 8
+
+/* Who logged in: auth's answer, checked. */
+struct mon_login {
+	char name[USER_NAME_MAX + 1];
+	char home[PATH_MAX];
+	struct spec spec;
+	uid_t uid;
+	gid_t gid;
+};
+
+/* A process that is not yet reaped. */
+struct mon_child {
+	pid_t pid;
+	enum ipc_role role;
+};
+
+struct monitor {
+	const struct conf *conf;
+	bool root;		 /* ids can be changed */
+	bool clear_login;	 /* mechanisms that reveal the password are allowed */
+	uid_t uid;		 /* unprivileged_user */
+	gid_t gid;
+	uid_t keeper_uid;	 /* keeper_user, or -1 where there is none */
+	char empty[PATH_MAX];	 /* the empty root */
+	char address[64], port[8]; /* the client's, "" where it has none */
+	int null_fd;
+	enum ipc_phase phase;
+	struct ipc session, auth, drop;
+	int drop_session_fd;	 /* the session's end towards the maildrop role, until it is ready */
+	struct mon_login login;
+	bool dotlocked;		 /* a dotlock that the monitor made is there */
+	bool ending;		 /* the session was told to end */
+	int64_t deadline_ms;	 /* of the login, monotonic */
+	int64_t began_ms;
+	struct mon_child children[MON_CHILDREN];
+	unsigned n_children;
+};
+
+/* Serve the session on descriptors 0 and 1 until it is over.  The exit status. */
+int mon_run(struct monitor *mon);
+
+/* mon_roles.c: start a role; 0 or POP_E_SYS (logged). */
+int mon_start_session(struct monitor *mon);
+int mon_start_auth(struct monitor *mon);
+int mon_start_drop(struct monitor *mon, int state_fd);
+/* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
+int mon_start_helper(struct monitor *mon, const char *name);
+
+/* mon_login.c: from LOGIN_ASK to LOGIN_ANSWER. */
+int mon_answer_login(struct monitor *mon, struct ipc_msg *ask);
+int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer);
+int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note);
+/* Auth or the maildrop role died while a login was open: [SYS/TEMP], and the end. */
+int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close);
+
+/* mon_dotlock.c */
+int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask);
+void mon_remove_dotlock(struct monitor *mon);
+
+/* mon_log.c: one line an event (design section 9). */
+void mon_log_connect(const struct monitor *mon);
+void mon_log_login(const struct monitor *mon, uint64_t count, uint64_t octets);
+void mon_log_failed(const struct monitor *mon, const char *user, const char *reason);
+void mon_log_logout(const struct monitor *mon, struct ipc_msg *note);
+void mon_log_error(const struct monitor *mon, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void mon_log_drop(const struct monitor *mon, int level, const char *text);
+
+#endif

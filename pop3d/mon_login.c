@@ -1,0 +1,213 @@
+/*
+ * mon_login.c - a login, from the session's question to its answer.
+ *
+ * Runs in:  monitor.
+ * Trusts:   auth's answer, after checking it.  Not the session, whose question
+ *           it passes on unread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+#include "fsutil.h"
+#include "mon.h"
+
+static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close_it, bool read_only,
+		       uint64_t count, uint64_t octets, int fd)
+{
+	struct ipc_msg m;
+
+	ipc_start(&m, IPC_LOGIN_ANSWER);
+	ipc_put_u8(&m, (uint8_t)verdict);
+	ipc_put_u8(&m, close_it);
+	ipc_put_u8(&m, read_only);
+	ipc_put_u64(&m, count);
+	ipc_put_u64(&m, octets);
+	if (fd >= 0)
+		ipc_put_fd(&m, fd);
+	return ipc_send(&mon->session, &m);
+}
+
+int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
+{
+	mon->phase = mon->session.phase = PH_AUTH;
+	if (mon->drop_session_fd >= 0) {
+		close(mon->drop_session_fd);
+		mon->drop_session_fd = -1;
+	}
+	if (mon->session.fd < 0 || mon->session.owed != IPC_LOGIN_ANSWER)
+		return 0;
+	return send_answer(mon, verdict, close_it, false, 0, 0, -1);
+}
+
+/* What a file that cannot be opened means for the client: never [AUTH]. */
+static enum ipc_verdict verdict_of(int err)
+{
+	return err == POP_E_UNSAFE ? VERDICT_PERM : VERDICT_TEMP;
+}
+
+/* Open the user database afresh: what was changed a moment ago counts. */
+static int open_users(struct monitor *mon, int fds[2], enum ipc_verdict *verdict)
+{
+	const char *system[2] = { "/etc/passwd", "/etc/shadow" };
+	bool is_system = strcmp(mon->conf->users, "system") == 0;
+	struct pop_why why;
+	int n = is_system ? 2 : 1;
+
+	for (int i = 0; i < n; i++) {
+		fds[i] = fs_open_trusted(is_system ? system[i] : mon->conf->users, true, i == 1,
+					 &why);
+		if (fds[i] < 0) {
+			int err = fds[i];
+
+			if (i == 1)
+				close(fds[0]);
+			*verdict = verdict_of(err);
+			mon_log_error(mon, "user database: %s", why.text);
+			return err;
+		}
+	}
+	return n;
+}
+
+int mon_answer_login(struct monitor *mon, struct ipc_msg *ask)
+{
+	enum ipc_verdict verdict = VERDICT_TEMP;
+	int fds[2], n, err;
+
+	if (mon->auth.fd < 0)
+		return mon_fail_login(mon, VERDICT_TEMP, true);
+	n = open_users(mon, fds, &verdict);
+	if (n < 0)
+		return mon_fail_login(mon, verdict, false);
+	ask->type = IPC_AUTH_ASK;
+	for (int i = 0; i < n; i++)
+		ipc_put_fd(ask, fds[i]);
+	err = ipc_send(&mon->auth, ask);
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	if (err == POP_E_EOF) /* its end is seen, and logged, by the loop */
+		return 0;
+	return err;
+}
+
+/* Whose mail may be opened at all, whatever auth says. */
+static int check_identity(const struct monitor *mon, struct pop_why *why)
+{
+	const struct mon_login *l = &mon->login;
+
+	if (l->uid == 0 || l->gid == 0)
+		return pop_why(why, POP_E_UNSAFE, "user %s: uid 0 and gid 0 have no maildrop",
+			       l->name);
+	if (mon->root && (l->uid == mon->uid || l->uid == mon->keeper_uid))
+		return pop_why(why, POP_E_UNSAFE,
+			       "user %s: uid %u is pop3d's own and may own no mail", l->name,
+			       (unsigned)l->uid);
+	if (!mon->root && (l->uid != geteuid() || l->gid != getegid()))
+		return pop_why(why, POP_E_UNSAFE,
+			       "user %s: uid %u, gid %u: only root can serve other ids than its own",
+			       l->name, (unsigned)l->uid, (unsigned)l->gid);
+	if (l->spec.path[0] != '/')
+		return pop_why(why, POP_E_UNSAFE, "user %s: the maildrop is no absolute path",
+			       l->name);
+	return 0;
+}
+
+static int open_state(struct monitor *mon, struct pop_why *why)
+{
+	char name[STATE_NAME_MAX + 1];
+	struct pop_why note = { "" };
+	int base, fd;
+
+	base = open(mon->conf->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (base < 0)
+		return pop_why_errno(why, "state_dir %s", mon->conf->state_dir);
+	fd = state_open(base, mon->login.name, mon->login.spec.path, mon->login.uid,
+			mon->login.gid, true, name, &note, why);
+	close(base);
+	if (note.text[0])
+		mon_log_drop(mon, LOG_WARNING, note.text);
+	return fd;
+}
+
+/* Auth said yes: the maildrop role is started, and tells when it is ready. */
+static int open_maildrop(struct monitor *mon)
+{
+	struct pop_why why = { "" };
+	int fd, err = check_identity(mon, &why);
+
+	if (err == 0)
+		err = fd = open_state(mon, &why);
+	if (err < 0) {
+		mon_log_error(mon, "%s", why.text);
+		return mon_fail_login(mon, verdict_of(err), false);
+	}
+	err = mon_start_drop(mon, fd);
+	close(fd);
+	if (err < 0)
+		return mon_fail_login(mon, VERDICT_TEMP, false);
+	mon->phase = mon->session.phase = PH_OPEN;
+	return 0;
+}
+
+int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
+{
+	struct mon_login *l = &mon->login;
+	uint8_t verdict = ipc_get_u8(answer);
+	bool close_it = ipc_get_u8(answer) != 0;
+	char note[POP_WHY_MAX];
+	uint8_t kind;
+
+	l->uid = ipc_get_u32(answer);
+	l->gid = ipc_get_u32(answer);
+	kind = ipc_get_u8(answer);
+	ipc_get_str(answer, l->name, sizeof(l->name));
+	ipc_get_str(answer, l->home, sizeof(l->home));
+	ipc_get_str(answer, l->spec.path, sizeof(l->spec.path));
+	ipc_get_str(answer, note, sizeof(note));
+	if (ipc_end(answer) < 0 || verdict >= VERDICT_N)
+		return POP_E_CORRUPT;
+	if (verdict == VERDICT_OK && kind != MAILDROP_MBOX && kind != MAILDROP_MAILDIR)
+		return POP_E_CORRUPT;
+	l->spec.kind = (enum maildrop_kind)kind;
+	if (mon->session.fd < 0)
+		return 0; /* the client has not waited */
+	if (note[0])
+		mon_log_error(mon, "%s", note);
+	if (verdict == VERDICT_OK)
+		return open_maildrop(mon);
+	mon_log_failed(mon, l->name,
+		       verdict == VERDICT_AUTH ? "wrong credentials" : "not possible now");
+	l->name[0] = '\0';
+	return mon_fail_login(mon, (enum ipc_verdict)verdict, close_it);
+}
+
+int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)
+{
+	uint8_t verdict = ipc_get_u8(note);
+	bool read_only = ipc_get_u8(note) != 0;
+	uint64_t count = ipc_get_u64(note), octets = ipc_get_u64(note);
+	char why[POP_WHY_MAX];
+	int err;
+
+	ipc_get_str(note, why, sizeof(why));
+	if (ipc_end(note) < 0 || verdict >= VERDICT_N)
+		return POP_E_CORRUPT;
+	if (mon->session.fd < 0)
+		return 0;
+	if (verdict != VERDICT_OK) {
+		mon_log_failed(mon, mon->login.name, why);
+		mon->login.name[0] = '\0';
+		ipc_close(&mon->drop);
+		mon_remove_dotlock(mon);
+		return mon_fail_login(mon, (enum ipc_verdict)verdict, false);
+	}
+	mon->phase = mon->session.phase = mon->drop.phase = PH_TRANS;
+	err = send_answer(mon, VERDICT_OK, false, read_only, count, octets, mon->drop_session_fd);
+	close(mon->drop_session_fd);
+	mon->drop_session_fd = -1;
+	mon_log_login(mon, count, octets);
+	ipc_close(&mon->auth); /* its work is done */
+	return err == POP_E_EOF ? 0 : err;
+}

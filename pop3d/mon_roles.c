@@ -1,0 +1,197 @@
+/*
+ * mon_roles.c - start the roles, each with the descriptors it needs and no other.
+ *
+ * Runs in:  monitor; the part behind fork in the new role, until it has given
+ *           its rights up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include "mon.h"
+#include "role.h"
+
+#define FILES_FEW  16
+#define FILES_MANY 1024 /* descriptors in flight are counted per uid, machine-wide */
+
+/* No client, no log: what a role that is not the session has as 0, 1 and 2. */
+static void detach_client(const struct monitor *mon)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (dup2(mon->null_fd, fd) < 0)
+			_exit(EX_OSERR);
+}
+
+static struct role_rights rights_of(const struct monitor *mon, enum ipc_role role, pid_t parent)
+{
+	struct role_rights r = {
+		.role = role,
+		.drop_ids = mon->root,
+		.uid = mon->uid,
+		.gid = mon->gid,
+		.root = mon->empty,
+		.parent = parent,
+		.files = FILES_FEW,
+	};
+	return r;
+}
+
+/* Make a pair and fork.  In the child *fd is its end; in the parent it is the monitor's. */
+static pid_t fork_with_pair(struct monitor *mon, enum ipc_role role, int *fd)
+{
+	int ends[2], saved;
+	pid_t pid;
+
+	if (mon->n_children == MON_CHILDREN) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (ipc_pair(ends) < 0)
+		return -1;
+	pid = fork();
+	saved = errno;
+	*fd = pid == 0 ? ends[1] : ends[0];
+	close(pid == 0 ? ends[0] : ends[1]);
+	if (pid < 0)
+		close(*fd);
+	if (pid > 0)
+		mon->children[mon->n_children++] = (struct mon_child){ pid, role };
+	errno = saved;
+	return pid;
+}
+
+int mon_start_session(struct monitor *mon)
+{
+	pid_t parent = getpid();
+	int fd;
+	pid_t pid = fork_with_pair(mon, ROLE_SESSION, &fd);
+
+	if (pid < 0) {
+		mon_log_error(mon, "cannot start the session role: %s", strerror(errno));
+		return POP_E_SYS;
+	}
+	if (pid == 0) {
+		struct net_start start = { mon->conf, 0, 1, fd, mon->clear_login };
+		struct role_rights rights = rights_of(mon, ROLE_SESSION, parent);
+		int keep[1] = { fd };
+
+		role_title("pop3d-session");
+		role_enter(&rights, keep, 1);
+		_exit(net_run(&start));
+	}
+	ipc_init(&mon->session, fd, ROLE_MONITOR, ROLE_SESSION, PH_AUTH);
+	/* the client's socket is the session's alone from here on */
+	if (dup2(mon->null_fd, 0) < 0 || dup2(mon->null_fd, 1) < 0)
+		return POP_E_SYS;
+	return 0;
+}
+
+int mon_start_auth(struct monitor *mon)
+{
+	pid_t parent = getpid();
+	int fd;
+	pid_t pid = fork_with_pair(mon, ROLE_AUTH, &fd);
+
+	if (pid < 0) {
+		mon_log_error(mon, "cannot start the auth role: %s", strerror(errno));
+		return POP_E_SYS;
+	}
+	if (pid == 0) {
+		struct auth_start start = { mon->conf, fd };
+		struct role_rights rights = rights_of(mon, ROLE_AUTH, parent);
+		int keep[1] = { fd };
+
+		rights.cpu_s = 60;
+		role_title("pop3d-auth");
+		detach_client(mon);
+		role_enter(&rights, keep, 1);
+		_exit(auth_run(&start));
+	}
+	ipc_init(&mon->auth, fd, ROLE_MONITOR, ROLE_AUTH, PH_AUTH);
+	return 0;
+}
+
+int mon_start_drop(struct monitor *mon, int state_fd)
+{
+	pid_t parent = getpid(), pid;
+	int ends[2], fd;
+
+	if (ipc_pair(ends) < 0)
+		return POP_E_SYS;
+	pid = fork_with_pair(mon, ROLE_MAILDROP, &fd);
+	if (pid < 0) {
+		mon_log_error(mon, "cannot start the maildrop role: %s", strerror(errno));
+		close(ends[0]);
+		close(ends[1]);
+		return POP_E_SYS;
+	}
+	if (pid == 0) {
+		struct drop_start start = { mon->conf,	  fd,		  ends[1],	  state_fd,
+					    mon->address, mon->login.uid, mon->login.spec };
+		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
+		int keep[3] = { fd, ends[1], state_fd };
+
+		rights.uid = mon->login.uid;
+		rights.gid = mon->login.gid;
+		rights.root = NULL; /* it needs the maildrop and its state directory */
+		rights.files = FILES_MANY;
+		role_title("pop3d-maildrop");
+		detach_client(mon);
+		role_enter(&rights, keep, 3);
+		_exit(drop_run(&start));
+	}
+	close(ends[1]);
+	mon->drop_session_fd = ends[0];
+	ipc_init(&mon->drop, fd, ROLE_MONITOR, ROLE_MAILDROP, PH_OPEN);
+	return 0;
+}
+
+/* A helper is started as root, and gives the uid up after this last exec. */
+static void exec_helper(const struct monitor *mon, const char *path, const char *name, int fd,
+			pid_t parent)
+{
+	char uid[16], gid[16], ppid[16];
+	char *argv[] = { (char *)(uintptr_t)name, uid, gid, ppid,
+			 (char *)(uintptr_t)(mon->root ? mon->empty : "-"), NULL };
+	char *none[] = { NULL };
+	sigset_t unblocked;
+
+	snprintf(uid, sizeof(uid), "%u", (unsigned)mon->uid);
+	snprintf(gid, sizeof(gid), "%u", (unsigned)mon->gid);
+	snprintf(ppid, sizeof(ppid), "%d", (int)parent);
+	sigemptyset(&unblocked);
+	sigprocmask(SIG_SETMASK, &unblocked, NULL);
+	detach_client(mon);
+	if (fd == 3 ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, 3) < 0)
+		_exit(EX_OSERR);
+	execve(path, argv, none);
+	_exit(EX_UNAVAILABLE);
+}
+
+int mon_start_helper(struct monitor *mon, const char *name)
+{
+	pid_t parent = getpid(), pid;
+	char path[PATH_MAX];
+	int fd, n;
+
+	n = snprintf(path, sizeof(path), "%s/%s", mon->conf->helper_dir, name);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return POP_E_LONG;
+	if (access(path, X_OK) < 0) {
+		mon_log_error(mon, "%s: %s", path, strerror(errno));
+		return POP_E_SYS;
+	}
+	pid = fork_with_pair(mon, ROLE_DIGEST, &fd);
+	if (pid < 0) {
+		mon_log_error(mon, "cannot start %s: %s", name, strerror(errno));
+		return POP_E_SYS;
+	}
+	if (pid == 0)
+		exec_helper(mon, path, name, fd, parent);
+	return fd;
+}

@@ -1,0 +1,263 @@
+/*
+ * mon_run.c - the monitor's loop: one session from its start to the end of
+ * every role.
+ *
+ * Runs in:  monitor.
+ * Trusts:   auth's answer, after checking it.  Not the session.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include "fsutil.h"
+#include <syslog.h>
+#include "mon.h"
+#include "role.h"
+
+/*
+ * How long a role may outlive its pairs: the session reads and drops for 2 s
+ * at most.  What is left then dies with the monitor.
+ */
+#define LINGER_MS 5000
+
+static volatile sig_atomic_t got_term;
+
+static void on_signal(int sig)
+{
+	if (sig == SIGTERM)
+		got_term = 1;
+}
+
+static void catch_signals(sigset_t *while_waiting)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &blocked, while_waiting);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGCHLD, &act, NULL);
+}
+
+/* Tell the session to end; what it still has to say is read. */
+static void end_session(struct monitor *mon)
+{
+	if (!mon->ending && mon->session.fd >= 0)
+		shutdown(mon->session.fd, SHUT_WR);
+	mon->ending = true;
+}
+
+/* One line for a peer that broke the rules, and the end of its pair. */
+static void drop_pair(struct monitor *mon, struct ipc *c, int err)
+{
+	if (err != POP_E_EOF)
+		mon_log_error(mon, "the %s role broke the message protocol: %s",
+			      ipc_role_name(c->peer), pop_strerror(err));
+	ipc_close(c);
+}
+
+static void session_event(struct monitor *mon)
+{
+	struct ipc_msg m;
+	int err = ipc_recv(&mon->session, &m);
+
+	if (err == 0 && m.type == IPC_LOGIN_ASK) {
+		err = mon_answer_login(mon, &m);
+	} else if (err == 0) {
+		mon_log_logout(mon, &m);
+		err = ipc_end(&m);
+		mon->phase = mon->session.phase = PH_END;
+	}
+	ipc_wipe(&m);
+	if (err == 0)
+		return;
+	drop_pair(mon, &mon->session, err);
+	ipc_close(&mon->auth);
+	if (mon->drop_session_fd >= 0) {
+		close(mon->drop_session_fd);
+		mon->drop_session_fd = -1;
+	}
+}
+
+static void auth_event(struct monitor *mon)
+{
+	struct ipc_msg m;
+	int err = ipc_recv(&mon->auth, &m);
+
+	if (err == 0)
+		err = mon_take_auth_answer(mon, &m);
+	ipc_wipe(&m);
+	if (err == 0)
+		return;
+	drop_pair(mon, &mon->auth, err);
+	if (mon->phase != PH_AUTH || mon->session.fd < 0)
+		return;
+	mon_log_error(mon, "the auth role ended before its work was done");
+	mon_fail_login(mon, VERDICT_TEMP, true);
+	end_session(mon);
+}
+
+static int answer_digester(struct monitor *mon, struct ipc_msg *m)
+{
+	int fd, err;
+
+	ipc_get_u8(m);
+	if (ipc_end(m) < 0)
+		return POP_E_CORRUPT;
+	fd = mon_start_helper(mon, "pop3d-digest");
+	ipc_start(m, IPC_DIGESTER_ANSWER);
+	ipc_put_u8(m, fd >= 0);
+	if (fd >= 0)
+		ipc_put_fd(m, fd);
+	err = ipc_send(&mon->drop, m);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int take_note(struct monitor *mon, struct ipc_msg *m)
+{
+	char text[1024];
+	uint8_t level = ipc_get_u8(m);
+
+	ipc_get_str(m, text, sizeof(text));
+	if (ipc_end(m) < 0)
+		return POP_E_CORRUPT;
+	mon_log_drop(mon, level, text);
+	return 0;
+}
+
+static void drop_event(struct monitor *mon)
+{
+	struct ipc_msg m;
+	int err = ipc_recv(&mon->drop, &m);
+
+	if (err == 0) {
+		switch (m.type) {
+		case IPC_DROP_READY:
+			err = mon_take_drop_ready(mon, &m);
+			break;
+		case IPC_DOTLOCK_ASK:
+			err = mon_answer_dotlock(mon, &m);
+			break;
+		case IPC_DIGESTER_ASK:
+			err = answer_digester(mon, &m);
+			break;
+		default:
+			err = take_note(mon, &m);
+		}
+	}
+	ipc_wipe(&m);
+	if (err == 0)
+		return;
+	drop_pair(mon, &mon->drop, err);
+	mon_remove_dotlock(mon);
+	if (mon->phase == PH_OPEN) {
+		mon_log_error(mon, "the maildrop role ended before the maildrop was open");
+		mon_fail_login(mon, VERDICT_TEMP, true);
+	}
+}
+
+/* What a role's death says, where it says anything. */
+static void log_death(struct monitor *mon, enum ipc_role role, int status)
+{
+	const char *step = WIFEXITED(status) ? role_failed_step(WEXITSTATUS(status)) : NULL;
+
+	if (WIFSIGNALED(status))
+		mon_log_error(mon, "the %s role was killed by signal %d", ipc_role_name(role),
+			      WTERMSIG(status));
+	else if (step)
+		mon_log_error(mon, "the %s role could not start: %s", ipc_role_name(role), step);
+}
+
+static void reap(struct monitor *mon)
+{
+	unsigned i = 0;
+
+	while (i < mon->n_children) {
+		int status;
+
+		if (waitpid(mon->children[i].pid, &status, WNOHANG) != mon->children[i].pid) {
+			i++;
+			continue;
+		}
+		log_death(mon, mon->children[i].role, status);
+		mon->children[i] = mon->children[--mon->n_children];
+	}
+}
+
+static int time_left(int64_t until_ms)
+{
+	int64_t left = until_ms - fs_now_ms();
+
+	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+}
+
+static void wait_events(struct monitor *mon, int64_t until_ms, const sigset_t *unblocked)
+{
+	struct ipc *pairs[3] = { &mon->session, &mon->auth, &mon->drop };
+	void (*const events[3])(struct monitor *) = { session_event, auth_event, drop_event };
+	struct pollfd fds[3];
+	struct timespec ts;
+	int left;
+
+	for (int i = 0; i < 3; i++)
+		fds[i] = (struct pollfd){ .fd = pairs[i]->fd, .events = POLLIN };
+	left = time_left(until_ms);
+	ts = (struct timespec){ left / 1000, left % 1000 * 1000000L };
+	if (ppoll(fds, 3, &ts, unblocked) <= 0)
+		return;
+	for (int i = 0; i < 3; i++) /* an event may have closed a later pair */
+		if (fds[i].revents && pairs[i]->fd == fds[i].fd)
+			events[i](mon);
+}
+
+static bool all_closed(const struct monitor *mon)
+{
+	return mon->session.fd < 0 && mon->auth.fd < 0 && mon->drop.fd < 0;
+}
+
+int mon_run(struct monitor *mon)
+{
+	sigset_t unblocked;
+	int64_t until, over = 0;
+
+	mon->phase = PH_AUTH;
+	mon->session.fd = mon->auth.fd = mon->drop.fd = -1;
+	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
+	if (mon_start_session(mon) < 0)
+		return EX_OSERR;
+	catch_signals(&unblocked);
+	if (mon_start_auth(mon) < 0)
+		end_session(mon);
+	mon_log_connect(mon);
+	if (!mon->root)
+		mon_log_drop(mon, LOG_NOTICE,
+			     "not started as root: every role runs under this uid");
+	for (;;) {
+		reap(mon);
+		if (all_closed(mon)) {
+			if (mon->n_children == 0)
+				break;
+			if (over == 0)
+				over = fs_now_ms() + LINGER_MS;
+			if (fs_now_ms() >= over)
+				break;
+			until = over;
+		} else if (mon->phase == PH_AUTH && !mon->ending) {
+			until = mon->deadline_ms;
+		} else {
+			until = fs_now_ms() + 3600000;
+		}
+		if (got_term || (mon->phase == PH_AUTH && fs_now_ms() >= mon->deadline_ms))
+			end_session(mon);
+		wait_events(mon, until, &unblocked);
+	}
+	return EX_OK;
+}

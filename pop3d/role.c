@@ -1,0 +1,226 @@
+/*
+ * role.c - give up what a role does not need.
+ *
+ * Runs in:  every role, first thing.
+ * Trusts:   its caller, the monitor before or after fork, or a helper's main.
+ */
+#include "role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_close_range
+#define SYS_close_range 436 /* the same number on every architecture */
+#endif
+
+static void close_from(unsigned first, unsigned last)
+{
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+		return;
+	/* kernels before 5.9: inetd and systemd leave no high ones open */
+	for (unsigned fd = first; fd <= last && fd < 4096; fd++)
+		close((int)fd);
+}
+
+static void close_all_but(int *keep, size_t n)
+{
+	unsigned next = 3;
+
+	for (size_t i = 1; i < n; i++) /* a handful: insertion sort */
+		for (size_t j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
+			int fd = keep[j];
+
+			keep[j] = keep[j - 1];
+			keep[j - 1] = fd;
+		}
+	for (size_t i = 0; i < n; i++) {
+		unsigned fd = (unsigned)keep[i];
+
+		if (keep[i] < 3)
+			continue;
+		if (fd > next)
+			close_from(next, fd - 1);
+		next = fd + 1;
+	}
+	close_from(next, ~0U);
+}
+
+static int limit(int what, rlim_t soft)
+{
+	struct rlimit now, want;
+
+	if (getrlimit(what, &now) < 0)
+		return -1;
+	want.rlim_cur = want.rlim_max = soft < now.rlim_max ? soft : now.rlim_max;
+	return setrlimit(what, &want);
+}
+
+/* The steps of role_enter(), each its exit status; the words are for the monitor's log. */
+#define STEP_FIRST 100
+static const char *const steps[] = {
+	"chroot to helper_dir/empty",
+	"setgroups",
+	"setresgid",
+	"setresuid",
+	"root's uid was not given up",
+	"prctl",
+	"the monitor was gone already",
+	"setrlimit",
+};
+enum step {
+	STEP_CHROOT = STEP_FIRST,
+	STEP_GROUPS,
+	STEP_GID,
+	STEP_UID,
+	STEP_STILL_ROOT,
+	STEP_PRCTL,
+	STEP_PARENT,
+	STEP_LIMITS,
+};
+
+const char *role_failed_step(int exit_status)
+{
+	int step = exit_status - STEP_FIRST;
+
+	if (step < 0 || (size_t)step >= sizeof(steps) / sizeof(steps[0]))
+		return NULL;
+	return steps[step];
+}
+
+static void give_up_ids(const struct role_rights *r)
+{
+	if (r->root && (chroot(r->root) < 0 || chdir("/") < 0))
+		_exit(STEP_CHROOT);
+	if (setgroups(0, NULL) < 0)
+		_exit(STEP_GROUPS);
+	if (setresgid(r->gid, r->gid, r->gid) < 0)
+		_exit(STEP_GID);
+	if (setresuid(r->uid, r->uid, r->uid) < 0)
+		_exit(STEP_UID);
+	if (r->uid == 0 || setuid(0) == 0)
+		_exit(STEP_STILL_ROOT);
+}
+
+static void default_signals(void)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	sigaction(SIGTERM, &dfl, NULL); /* the monitor's own two */
+	sigaction(SIGCHLD, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void role_enter(const struct role_rights *r, int *keep, size_t n)
+{
+	close_all_but(keep, n);
+	default_signals();
+	if (r->drop_ids)
+		give_up_ids(r);
+	/* PDEATHSIG after the change of ids, which would clear it */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		_exit(STEP_PRCTL);
+	if (getppid() != r->parent)
+		_exit(STEP_PARENT);
+	if (limit(RLIMIT_NPROC, 0) < 0 || limit(RLIMIT_CORE, 0) < 0 ||
+	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
+		_exit(STEP_LIMITS);
+}
+
+void role_title(const char *title)
+{
+	prctl(PR_SET_NAME, title);
+}
+
+/* Descriptors 0 to 2 open, whatever stands behind them; the result is one above 2. */
+static int open_null(void)
+{
+	int fd;
+
+	/* open() takes the lowest free number */
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < 3);
+	return fd;
+}
+
+static void keep_environment(void)
+{
+	static const char *const kept[] = { "TZ",	   "CREDENTIALS_DIRECTORY",
+					    "REMOTE_ADDR", "REMOTE_PORT",
+					    "TCPREMOTEIP", "TCPREMOTEPORT" };
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	static char *clean[2 + sizeof(kept) / sizeof(kept[0])];
+	size_t n = 0;
+
+	clean[n++] = path;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		char *value = getenv(kept[i]);
+
+		if (value)
+			clean[n++] = value - strlen(kept[i]) - 1; /* NAME=value as it stands */
+	}
+	clean[n] = NULL;
+	environ = clean;
+}
+
+int role_clean_start(int *null_fd, struct pop_why *why)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL }, ign = { .sa_handler = SIG_IGN };
+	sigset_t none;
+
+	sigemptyset(&none);
+	for (int sig = 1; sig < NSIG; sig++)
+		sigaction(sig, &dfl, NULL); /* KILL, STOP and libc's own refuse: no harm */
+	sigaction(SIGPIPE, &ign, NULL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	close_from(3, ~0U);
+	*null_fd = open_null();
+	if (*null_fd < 0)
+		return pop_why_errno(why, "open /dev/null");
+	umask(077);
+	if (chdir("/") < 0)
+		return pop_why_errno(why, "chdir /");
+	if (limit(RLIMIT_CORE, 0) < 0)
+		return pop_why_errno(why, "setrlimit");
+	keep_environment();
+	return 0;
+}
+
+int role_limit_root(struct pop_why *why)
+{
+	const uint32_t keep = 1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_SYS_CHROOT |
+			      1U << CAP_CHOWN;
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+
+	/* the bounding set first, while SETPCAP is there; a service manager may have done it */
+	for (unsigned long cap = 0; cap < 64; cap++) {
+		int has = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+
+		if (has < 0)
+			break;
+		if (has == 1 && !(cap < 32 && (keep >> cap & 1)))
+			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+	}
+	if (syscall(SYS_capget, &head, data) < 0)
+		return pop_why_errno(why, "capget");
+	data[0].effective = data[0].permitted &= keep;
+	data[0].inheritable = 0;
+	data[1].effective = data[1].permitted = data[1].inheritable = 0;
+	if (syscall(SYS_capset, &head, data) < 0)
+		return pop_why_errno(why, "capset");
+	return 0;
+}

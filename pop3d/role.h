@@ -1,0 +1,80 @@
+/*
+ * role.h - how a process gives up what its role does not need, and where the
+ * roles begin.
+ */
+#ifndef POP3D_ROLE_H
+#define POP3D_ROLE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include "conf.h"
+#include "ipc.h"
+#include "spec.h"
+
+/* The least a role can work with (design section 3). */
+struct role_rights {
+	enum ipc_role role;
+	bool drop_ids;	  /* started as root: change root and ids */
+	uid_t uid;	  /* to become */
+	gid_t gid;
+	const char *root; /* the empty directory, or NULL: the role needs the file system */
+	pid_t parent;	  /* whose death ends this process */
+	unsigned files;	  /* RLIMIT_NOFILE */
+	unsigned cpu_s;	  /* RLIMIT_CPU in seconds, 0: none */
+};
+
+/*
+ * Close every descriptor but 0, 1, 2 and the n of keep (sorted here), then give
+ * up signals' handlers, root directory, groups, ids, new privileges, core dumps,
+ * new processes, being traced; die with the parent.  A process that cannot ends
+ * at once, with a status that role_failed_step() puts into words: it has no log.
+ */
+void role_enter(const struct role_rights *r, int *keep, size_t n);
+
+/* What the exit status of a role says about role_enter(), or NULL. */
+const char *role_failed_step(int exit_status);
+
+/* What ps shows: at most 15 octets, such as "pop3d-session". */
+void role_title(const char *title);
+
+/*
+ * Every signal to its default but SIGPIPE (ignored), an empty mask, descriptors
+ * 0 to 2 open, all others closed, umask 077, working directory /, no core, an
+ * environment of the few variables that are needed.
+ *   null_fd  out, /dev/null for reading and writing, above 2
+ * 0 or POP_E_SYS.
+ */
+int role_clean_start(int *null_fd, struct pop_why *why);
+
+/* Keep only SETUID, SETGID, SYS_CHROOT and CHOWN of root's capabilities.  0 or POP_E_SYS. */
+int role_limit_root(struct pop_why *why);
+
+/* The session role: the POP3 grammar and state machine.  Exit status of its process. */
+struct net_start {
+	const struct conf *conf;
+	int fd_in, fd_out;	/* the client */
+	int monitor_fd;
+	bool clear_login; /* mechanisms that reveal the password are allowed here */
+};
+int net_run(const struct net_start *start);
+
+/* The auth role. */
+struct auth_start {
+	const struct conf *conf;
+	int monitor_fd;
+};
+int auth_run(const struct auth_start *start);
+
+/* The maildrop role. */
+struct drop_start {
+	const struct conf *conf;
+	int monitor_fd;
+	int session_fd;
+	int state_fd;	     /* O_PATH of the state directory */
+	const char *address; /* the client's, for the lock record */
+	uid_t uid;
+	struct spec spec;
+};
+int drop_run(struct drop_start *start);
+
+#endif
