@@ -50,9 +50,9 @@ static int answer(struct ipc *drop, struct ipc_msg *m)
 	uint64_t n = ipc_get_u64(m);
 	int fd = ipc_take_fd(m), items_fd = ipc_take_fd(m), answer_fd = -1, err = ipc_end(m);
 
-	if (err == 0 && ((kind != DIGEST_MESSAGE && kind != DIGEST_BYTES) || n == 0 ||
-			 n > ITEMS_MAX ||
-			 fs_check_sealed(items_fd, n * sizeof(struct digest_item)) < 0))
+	if (err == 0 &&
+	    ((kind != DIGEST_MESSAGE && kind != DIGEST_BYTES) || n == 0 || n > ITEMS_MAX ||
+	     fs_check_sealed(items_fd, n * sizeof(struct digest_item)) < 0))
 		err = POP_E_CORRUPT;
 	if (err < 0)
 		goto out;

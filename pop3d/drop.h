@@ -14,7 +14,7 @@ struct drop {
 	struct dotlock_ops dotlock;
 	struct maildrop *md;
 	struct ipc monitor, session, digester;
-	int lock_fd;   /* holds the session lock */
+	int lock_fd;	/* holds the session lock */
 	unsigned notes; /* sent so far */
 };
 

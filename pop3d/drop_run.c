@@ -31,8 +31,8 @@ static int lock_and_open(struct drop *d, struct pop_why *why)
 	struct lock_record self;
 
 	lock_record_self(&self, d->start->address);
-	d->lock_fd = session_lock_take(d->start->state_fd, (int)conf->lock_timeout * 1000, &self,
-				       why);
+	d->lock_fd =
+		session_lock_take(d->start->state_fd, (int)conf->lock_timeout * 1000, &self, why);
 	if (d->lock_fd < 0)
 		return d->lock_fd;
 	d->env = (struct maildrop_env){

@@ -25,8 +25,9 @@ static int answer_list(struct drop *d, struct ipc_msg *m)
 		fd = -1;
 	}
 	if (fd < 0)
-		drop_note(d, 3, kind == LIST_OCTETS ? "cannot make the list of messages"
-						    : "cannot make the list of UIDLs");
+		drop_note(d, 3,
+			  kind == LIST_OCTETS ? "cannot make the list of messages"
+					      : "cannot make the list of UIDLs");
 	ipc_start(m, IPC_LIST_ANSWER);
 	ipc_put_u8(m, fd >= 0 ? VERDICT_OK : VERDICT_TEMP);
 	ipc_put_u64(m, fd >= 0 ? (uint64_t)st.st_size : 0);

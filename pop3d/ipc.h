@@ -44,11 +44,14 @@ enum ipc_type {
 	IPC_NONE,
 	/* session and monitor */
 	IPC_LOGIN_ASK,	  /* u8 mechanism; str login; str secret */
-	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; fd: to the maildrop role */
+	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; fd: to the
+			     maildrop role */
 	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent */
 	/* monitor and auth */
-	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and shadow) */
-	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, note */
+	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and
+			    shadow) */
+	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, note
+			  */
 	/* maildrop and monitor */
 	IPC_DROP_READY,	     /* note: u8 verdict; u8 read_only; u64 count, octets; str why */
 	IPC_DOTLOCK_ASK,     /* u8 operation */
@@ -57,9 +60,9 @@ enum ipc_type {
 	IPC_DIGESTER_ANSWER, /* u8 started; fd: to the digest helper */
 	IPC_DROP_NOTE,	     /* note: u8 syslog level; str text */
 	/* session and maildrop */
-	IPC_LIST_ASK,	    /* u8 kind */
-	IPC_LIST_ANSWER,    /* u8 verdict; u64 bytes; fd: a sealed memfd of that size (maildrop.h) */
-	IPC_MESSAGE_ASK,    /* u64 idx; u8 at most so many from there on */
+	IPC_LIST_ASK,	 /* u8 kind */
+	IPC_LIST_ANSWER, /* u8 verdict; u64 bytes; fd: a sealed memfd of that size (maildrop.h) */
+	IPC_MESSAGE_ASK, /* u64 idx; u8 at most so many from there on */
 	IPC_MESSAGE_ANSWER, /* u8 verdict; u8 n; u8 shared; n records; fds: one (shared) or n */
 	IPC_QUIT_ASK,	    /* u64 messages marked; fd where any bit is set: two bitmaps, sealed */
 	IPC_QUIT_ANSWER,    /* u8 verdict; u64 removed */
@@ -83,14 +86,14 @@ enum ipc_dotlock { DOTLOCK_MAKE = 1, DOTLOCK_REMOVE = 2 };
 enum ipc_dotlock_result { DOTLOCK_DONE, DOTLOCK_BUSY, DOTLOCK_DENIED, DOTLOCK_FAILED };
 enum ipc_list { LIST_OCTETS = 1, LIST_UIDLS = 2 };
 enum ipc_reason { /* why a session ended, for the log */
-	END_QUIT,
-	END_LOST,     /* the client went away */
-	END_IDLE,     /* autologout */
-	END_STALLED,  /* the client did not take an answer */
-	END_REFUSED,  /* too many refused commands or failed logins */
-	END_SHUTDOWN, /* the monitor ended it */
-	END_FAILED,   /* the maildrop failed, or a message could not be finished */
-	END_N
+		  END_QUIT,
+		  END_LOST,	/* the client went away */
+		  END_IDLE,	/* autologout */
+		  END_STALLED,	/* the client did not take an answer */
+		  END_REFUSED,	/* too many refused commands or failed logins */
+		  END_SHUTDOWN, /* the monitor ended it */
+		  END_FAILED,	/* the maildrop failed, or a message could not be finished */
+		  END_N
 };
 
 /* One message: filled by the putters and sent, or received and read by the getters. */

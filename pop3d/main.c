@@ -33,14 +33,15 @@ struct options {
 	bool log_stderr;
 };
 
-static const char usage[] = "usage: pop3d [-c FILE] [-o KEY=VALUE]... [-s] [-e] | -h | -V\n"
-			    "  -c, --config FILE        default " CONF_DEFAULT_FILE "\n"
-			    "  -o, --option KEY=VALUE   overrides one configuration key; may be repeated\n"
-			    "  -s, --tls                TLS from the first byte (port 995)\n"
-			    "  -e, --log-stderr         log to descriptor 2 instead of syslog\n"
-			    "  -h, --help               this text\n"
-			    "  -V, --version            the version\n"
-			    "Serves one POP3 session on descriptors 0 and 1; see pop3d(8).\n";
+static const char usage[] =
+	"usage: pop3d [-c FILE] [-o KEY=VALUE]... [-s] [-e] | -h | -V\n"
+	"  -c, --config FILE        default " CONF_DEFAULT_FILE "\n"
+	"  -o, --option KEY=VALUE   overrides one configuration key; may be repeated\n"
+	"  -s, --tls                TLS from the first byte (port 995)\n"
+	"  -e, --log-stderr         log to descriptor 2 instead of syslog\n"
+	"  -h, --help               this text\n"
+	"  -V, --version            the version\n"
+	"Serves one POP3 session on descriptors 0 and 1; see pop3d(8).\n";
 
 static bool same_file(int a, int b)
 {

@@ -36,21 +36,21 @@ struct mon_child {
 
 struct monitor {
 	const struct conf *conf;
-	bool root;		 /* ids can be changed */
-	bool clear_login;	 /* mechanisms that reveal the password are allowed */
-	uid_t uid;		 /* unprivileged_user */
+	bool root;	  /* ids can be changed */
+	bool clear_login; /* mechanisms that reveal the password are allowed */
+	uid_t uid;	  /* unprivileged_user */
 	gid_t gid;
-	uid_t keeper_uid;	 /* keeper_user, or -1 where there is none */
-	char empty[PATH_MAX];	 /* the empty root */
+	uid_t keeper_uid;	   /* keeper_user, or -1 where there is none */
+	char empty[PATH_MAX];	   /* the empty root */
 	char address[64], port[8]; /* the client's, "" where it has none */
 	int null_fd;
 	enum ipc_phase phase;
 	struct ipc session, auth, drop;
-	int drop_session_fd;	 /* the session's end towards the maildrop role, until it is ready */
+	int drop_session_fd; /* the session's end towards the maildrop role, until it is ready */
 	struct mon_login login;
-	bool dotlocked;		 /* a dotlock that the monitor made is there */
-	bool ending;		 /* the session was told to end */
-	int64_t deadline_ms;	 /* of the login, monotonic */
+	bool dotlocked;	     /* a dotlock that the monitor made is there */
+	bool ending;	     /* the session was told to end */
+	int64_t deadline_ms; /* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
 	unsigned n_children;

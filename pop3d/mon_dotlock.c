@@ -91,7 +91,7 @@ static enum ipc_dotlock_result make(struct monitor *mon, struct pop_why *why)
 	close(dir);
 	if (err == 0)
 		mon->dotlocked = true;
-	return err == 0		    ? DOTLOCK_DONE
+	return err == 0		     ? DOTLOCK_DONE
 	       : err == POP_E_BUSY   ? DOTLOCK_BUSY
 	       : err == POP_E_DENIED ? DOTLOCK_DENIED
 				     : DOTLOCK_FAILED;

@@ -105,9 +105,10 @@ static int check_identity(const struct monitor *mon, struct pop_why *why)
 			       "user %s: uid %u is pop3d's own and may own no mail", l->name,
 			       (unsigned)l->uid);
 	if (!mon->root && (l->uid != geteuid() || l->gid != getegid()))
-		return pop_why(why, POP_E_UNSAFE,
-			       "user %s: uid %u, gid %u: only root can serve other ids than its own",
-			       l->name, (unsigned)l->uid, (unsigned)l->gid);
+		return pop_why(
+			why, POP_E_UNSAFE,
+			"user %s: uid %u, gid %u: only root can serve other ids than its own",
+			l->name, (unsigned)l->uid, (unsigned)l->gid);
 	if (l->spec.path[0] != '/')
 		return pop_why(why, POP_E_UNSAFE, "user %s: the maildrop is no absolute path",
 			       l->name);
@@ -123,8 +124,8 @@ static int open_state(struct monitor *mon, struct pop_why *why)
 	base = open(mon->conf->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (base < 0)
 		return pop_why_errno(why, "state_dir %s", mon->conf->state_dir);
-	fd = state_open(base, mon->login.name, mon->login.spec.path, mon->login.uid,
-			mon->login.gid, true, name, &note, why);
+	fd = state_open(base, mon->login.name, mon->login.spec.path, mon->login.uid, mon->login.gid,
+			true, name, &note, why);
 	close(base);
 	if (note.text[0])
 		mon_log_drop(mon, LOG_WARNING, note.text);

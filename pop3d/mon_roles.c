@@ -131,8 +131,9 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 		return POP_E_SYS;
 	}
 	if (pid == 0) {
-		struct drop_start start = { mon->conf,	  fd,		  ends[1],	  state_fd,
-					    mon->address, mon->login.uid, mon->login.spec };
+		struct drop_start start = { mon->conf,	    fd,		  ends[1],
+					    state_fd,	    mon->address, mon->login.uid,
+					    mon->login.spec };
 		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
 		int keep[3] = { fd, ends[1], state_fd };
 
@@ -156,8 +157,12 @@ static void exec_helper(const struct monitor *mon, const char *path, const char 
 			pid_t parent)
 {
 	char uid[16], gid[16], ppid[16];
-	char *argv[] = { (char *)(uintptr_t)name, uid, gid, ppid,
-			 (char *)(uintptr_t)(mon->root ? mon->empty : "-"), NULL };
+	char *argv[] = { (char *)(uintptr_t)name,
+			 uid,
+			 gid,
+			 ppid,
+			 (char *)(uintptr_t)(mon->root ? mon->empty : "-"),
+			 NULL };
 	char *none[] = { NULL };
 	sigset_t unblocked;
 

@@ -158,9 +158,10 @@ static int open_null(void)
 
 static void keep_environment(void)
 {
-	static const char *const kept[] = { "TZ",	   "CREDENTIALS_DIRECTORY",
-					    "REMOTE_ADDR", "REMOTE_PORT",
-					    "TCPREMOTEIP", "TCPREMOTEPORT" };
+	static const char *const kept[] = {
+		"TZ",	       "CREDENTIALS_DIRECTORY", "REMOTE_ADDR",
+		"REMOTE_PORT", "TCPREMOTEIP",		"TCPREMOTEPORT"
+	};
 	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	static char *clean[2 + sizeof(kept) / sizeof(kept[0])];
 	size_t n = 0;
@@ -201,8 +202,8 @@ int role_clean_start(int *null_fd, struct pop_why *why)
 
 int role_limit_root(struct pop_why *why)
 {
-	const uint32_t keep = 1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_SYS_CHROOT |
-			      1U << CAP_CHOWN;
+	const uint32_t keep =
+		1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_SYS_CHROOT | 1U << CAP_CHOWN;
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 

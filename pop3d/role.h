@@ -14,8 +14,8 @@
 /* The least a role can work with (design section 3). */
 struct role_rights {
 	enum ipc_role role;
-	bool drop_ids;	  /* started as root: change root and ids */
-	uid_t uid;	  /* to become */
+	bool drop_ids; /* started as root: change root and ids */
+	uid_t uid;     /* to become */
 	gid_t gid;
 	const char *root; /* the empty directory, or NULL: the role needs the file system */
 	pid_t parent;	  /* whose death ends this process */
@@ -52,7 +52,7 @@ int role_limit_root(struct pop_why *why);
 /* The session role: the POP3 grammar and state machine.  Exit status of its process. */
 struct net_start {
 	const struct conf *conf;
-	int fd_in, fd_out;	/* the client */
+	int fd_in, fd_out; /* the client */
 	int monitor_fd;
 	bool clear_login; /* mechanisms that reveal the password are allowed here */
 };

@@ -1,0 +1,83 @@
+/*
+ * net_reply.c - status lines and what they are made of.
+ *
+ * Runs in:  session.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "net.h"
+
+#define STATUS_MAX 512 /* RFC 2449 section 4 */
+
+enum reply net_fail(struct net *n, int err)
+{
+	n->reason = err == POP_E_TIME	  ? END_STALLED
+		    : err == POP_E_DENIED ? END_SHUTDOWN
+		    : err == POP_E_EOF	  ? END_LOST
+					  : END_FAILED;
+	return REPLY_FAIL;
+}
+
+enum reply net_put(struct net *n, const void *data, size_t len)
+{
+	int err = 0;
+	uint8_t *out = net_out_room(&n->io, len, &err);
+
+	if (!out)
+		return net_fail(n, err);
+	memcpy(out, data, len);
+	n->io.out_len += len;
+	return REPLY_OK;
+}
+
+static enum reply put_status(struct net *n, const char *word, const char *fmt, va_list ap)
+{
+	char line[STATUS_MAX];
+	size_t len = strlen(word);
+	int more;
+
+	memcpy(line, word, len);
+	more = vsnprintf(line + len, sizeof(line) - len - 2, fmt, ap);
+	if (more > 0)
+		len += (size_t)more < sizeof(line) - len - 2 ? (size_t)more
+							     : sizeof(line) - len - 3;
+	line[len++] = '\r';
+	line[len++] = '\n';
+	return net_put(n, line, len);
+}
+
+enum reply net_ok(struct net *n, const char *fmt, ...)
+{
+	enum reply r;
+	va_list ap;
+
+	va_start(ap, fmt);
+	r = put_status(n, "+OK ", fmt, ap);
+	va_end(ap);
+	return r;
+}
+
+enum reply net_err(struct net *n, const char *fmt, ...)
+{
+	enum reply r;
+	va_list ap;
+
+	va_start(ap, fmt);
+	r = put_status(n, "-ERR ", fmt, ap);
+	va_end(ap);
+	return r == REPLY_OK ? REPLY_ERR : r;
+}
+
+size_t net_digits(uint64_t v, uint8_t *out)
+{
+	uint8_t reversed[20];
+	size_t len = 0;
+
+	do
+		reversed[len++] = (uint8_t)('0' + v % 10);
+	while ((v /= 10) > 0);
+	for (size_t i = 0; i < len; i++)
+		out[i] = reversed[len - 1 - i];
+	return len;
+}
