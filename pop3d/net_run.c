@@ -8,6 +8,8 @@
 #include <sysexits.h>
 #include "net.h"
 
+#define LAST_WORD_MS 2000 /* for a client that does not take our last answer */
+
 /* Static: its pages cost nothing until they are used. */
 static struct net session;
 
@@ -24,6 +26,8 @@ static enum reply no_command(struct net *n, int err)
 	if (err == POP_E_DENIED) {
 		/* better one answer too many than none: the maildrop or the server is gone */
 		net_fail(n, err);
+		n->io.watch[0] = n->io.watch[1] = -1;
+		n->io.wait_ms = LAST_WORD_MS;
 		net_err(n, "[SYS/TEMP] the server ends this session");
 		return REPLY_END;
 	}
@@ -80,6 +84,7 @@ int net_run(const struct net_start *start)
 	while (r == REPLY_OK || r == REPLY_ERR)
 		r = next_command(n);
 	/* the maildrop role ends with its pair: the lock is free while we still drain */
+	n->io.watch[1] = -1;
 	ipc_close(&n->drop);
 	if (r == REPLY_END && net_flush(&n->io) < 0)
 		n->reason = n->reason == END_QUIT ? END_LOST : n->reason;

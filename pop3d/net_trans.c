@@ -118,6 +118,7 @@ enum reply cmd_quit(struct net *n, const struct net_args *args)
 
 	(void)args;
 	n->reason = END_QUIT;
+	n->io.watch[1] = -1; /* the maildrop role ends with its answer */
 	if (n->phase == PH_TRANS && expunge(n) < 0) {
 		n->reason = END_FAILED;
 		r = net_err(n, "[SYS/TEMP] some deleted messages not removed");
