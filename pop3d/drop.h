@@ -25,6 +25,7 @@ int drop_serve(struct drop *d);
 void drop_note(void *ctx, int level, const char *text);
 int drop_dotlock_make(void *ctx, const char *path);
 int drop_dotlock_remove(void *ctx, const char *path);
+int drop_dotlock_take_over(void *ctx, const char *path);
 int drop_digest(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items, size_t n,
 		uint8_t (*out)[16]);
 

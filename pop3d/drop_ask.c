@@ -75,7 +75,8 @@ static int ask_dotlock(struct drop *d, enum ipc_dotlock op)
 	}
 }
 
-int drop_dotlock_make(void *ctx, const char *path)
+/* Do it here where the owner may write in the directory, else let the monitor. */
+static int make_dotlock(struct drop *d, const char *path, enum ipc_dotlock op)
 {
 	struct pop_why why;
 	const char *base;
@@ -83,12 +84,24 @@ int drop_dotlock_make(void *ctx, const char *path)
 
 	if (dir < 0)
 		return errno == ENOENT || errno == EACCES ? POP_E_DENIED : POP_E_SYS;
-	if (faccessat(dir, ".", W_OK, AT_EACCESS) == 0)
+	if (faccessat(dir, ".", W_OK, AT_EACCESS) < 0)
+		err = ask_dotlock(d, op);
+	else if (op == DOTLOCK_MAKE)
 		err = dotlock_make_at(dir, base, &why);
 	else
-		err = ask_dotlock(ctx, DOTLOCK_MAKE);
+		err = dotlock_take_over_at(dir, base, &why);
 	close(dir);
 	return err;
+}
+
+int drop_dotlock_make(void *ctx, const char *path)
+{
+	return make_dotlock(ctx, path, DOTLOCK_MAKE);
+}
+
+int drop_dotlock_take_over(void *ctx, const char *path)
+{
+	return make_dotlock(ctx, path, DOTLOCK_TAKE_OVER);
 }
 
 int drop_dotlock_remove(void *ctx, const char *path)

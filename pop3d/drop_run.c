@@ -69,7 +69,8 @@ int drop_run(struct drop_start *start)
 	struct pop_why why = { "" };
 	int err;
 
-	d.dotlock = (struct dotlock_ops){ drop_dotlock_make, drop_dotlock_remove, &d };
+	d.dotlock = (struct dotlock_ops){ drop_dotlock_make, drop_dotlock_remove, &d,
+					  drop_dotlock_take_over };
 	ipc_init(&d.monitor, start->monitor_fd, ROLE_MAILDROP, ROLE_MONITOR, PH_OPEN);
 	ipc_init(&d.session, start->session_fd, ROLE_MAILDROP, ROLE_SESSION, PH_TRANS);
 	ipc_init(&d.digester, -1, ROLE_MAILDROP, ROLE_DIGEST, PH_TRANS);

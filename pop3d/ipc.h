@@ -82,7 +82,11 @@ enum ipc_verdict {
 	VERDICT_N
 };
 enum ipc_mechanism { LOGIN_USERPASS = 1 };
-enum ipc_dotlock { DOTLOCK_MAKE = 1, DOTLOCK_REMOVE = 2 };
+enum ipc_dotlock {
+	DOTLOCK_MAKE = 1,
+	DOTLOCK_REMOVE = 2,
+	DOTLOCK_TAKE_OVER = 3, /* the mailbox's own locks were free: an old foreign one may go */
+};
 enum ipc_dotlock_result { DOTLOCK_DONE, DOTLOCK_BUSY, DOTLOCK_DENIED, DOTLOCK_FAILED };
 enum ipc_list { LIST_OCTETS = 1, LIST_UIDLS = 2 };
 enum ipc_reason { /* why a session ended, for the log */

@@ -77,7 +77,7 @@ static int open_lock_dir(const struct monitor *mon, const char **base, struct po
 	return dir;
 }
 
-static enum ipc_dotlock_result make(struct monitor *mon, struct pop_why *why)
+static enum ipc_dotlock_result make(struct monitor *mon, enum ipc_dotlock op, struct pop_why *why)
 {
 	const char *base;
 	int err, dir;
@@ -87,7 +87,10 @@ static enum ipc_dotlock_result make(struct monitor *mon, struct pop_why *why)
 	dir = open_lock_dir(mon, &base, why);
 	if (dir < 0)
 		return DOTLOCK_DENIED;
-	err = dotlock_make_at(dir, base, why);
+	if (op == DOTLOCK_MAKE)
+		err = dotlock_make_at(dir, base, why);
+	else
+		err = dotlock_take_over_at(dir, base, why);
 	close(dir);
 	if (err == 0)
 		mon->dotlocked = true;
@@ -121,12 +124,12 @@ int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask)
 	struct pop_why why = { "" };
 	uint8_t op = ipc_get_u8(ask);
 
-	if (ipc_end(ask) < 0 || (op != DOTLOCK_MAKE && op != DOTLOCK_REMOVE))
+	if (ipc_end(ask) < 0 || op < DOTLOCK_MAKE || op > DOTLOCK_TAKE_OVER)
 		return POP_E_CORRUPT;
-	if (op == DOTLOCK_MAKE)
-		result = make(mon, &why);
-	else
+	if (op == DOTLOCK_REMOVE)
 		mon_remove_dotlock(mon);
+	else
+		result = make(mon, (enum ipc_dotlock)op, &why);
 	ipc_start(ask, IPC_DOTLOCK_ANSWER);
 	ipc_put_u8(ask, (uint8_t)result);
 	ipc_put_str(ask, why.text, strlen(why.text));

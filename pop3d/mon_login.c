@@ -136,13 +136,11 @@ static int open_state(struct monitor *mon, struct pop_why *why)
 static int open_maildrop(struct monitor *mon)
 {
 	struct pop_why why = { "" };
-	int fd, err = check_identity(mon, &why);
+	int err = check_identity(mon, &why), fd = err < 0 ? err : open_state(mon, &why);
 
-	if (err == 0)
-		err = fd = open_state(mon, &why);
-	if (err < 0) {
+	if (fd < 0) {
 		mon_log_error(mon, "%s", why.text);
-		return mon_fail_login(mon, verdict_of(err), false);
+		return mon_fail_login(mon, verdict_of(fd), false);
 	}
 	err = mon_start_drop(mon, fd);
 	close(fd);
