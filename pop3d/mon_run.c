@@ -24,12 +24,14 @@
  */
 #define LINGER_MS 5000
 
-static volatile sig_atomic_t got_term;
+static volatile sig_atomic_t got_term, got_child;
 
 static void on_signal(int sig)
 {
 	if (sig == SIGTERM)
 		got_term = 1;
+	else
+		got_child = 1;
 }
 
 static void catch_signals(sigset_t *while_waiting)
@@ -180,6 +182,9 @@ static void reap(struct monitor *mon)
 {
 	unsigned i = 0;
 
+	if (!got_child)
+		return;
+	got_child = 0;
 	while (i < mon->n_children) {
 		int status;
 
