@@ -83,7 +83,7 @@ struct cleaner {
 	char *path; /* PATH_MAX bytes */
 	size_t len;
 	size_t part;   /* where the part being written begins, behind its '/' */
-	bool expanded; /* this part has octets of a name in it */
+	bool expanded; /* a name, or an empty piece of one, went into this part */
 	int err;
 };
 
@@ -105,6 +105,8 @@ static void end_part(struct cleaner *c)
 
 static void put(struct cleaner *c, const char *s, size_t len, bool from_name)
 {
+	if (from_name)
+		c->expanded = true;
 	for (size_t i = 0; i < len && c->err == 0; i++) {
 		if (s[i] == '/') {
 			end_part(c);
@@ -121,8 +123,6 @@ static void put(struct cleaner *c, const char *s, size_t len, bool from_name)
 		c->path[c->len++] = s[i];
 		if (s[i] == '/')
 			c->part = c->len;
-		else if (from_name)
-			c->expanded = true;
 	}
 }
 
