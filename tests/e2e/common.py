@@ -24,6 +24,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import unittest
@@ -88,7 +89,7 @@ def mbox(messages, finish=True):
         out += FROM_LINE + stored
         if not finish and number == len(messages) - 1:
             break
-        if not stored.endswith(b"\n"):
+        if stored and not stored.endswith(b"\n"):
             out += b"\n"
         out += b"\n"
     return out
@@ -396,6 +397,37 @@ class Session:
         return found
 
 
+class Listener:
+    """A tcpserver for the tests."""
+
+    def __init__(self, site, args):
+        self.site = site
+        self.argv = [str(POP3D), "-c", str(site.config), "-e"] + list(args)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.processes = []
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with connection, open(self.site.log, "ab") as log:
+                self.processes.append(subprocess.Popen(
+                    self.argv, stdin=connection, stdout=connection, stderr=log, cwd="/"))
+
+    def stop(self):
+        if not self.socket._closed:
+            self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+            self.thread.join(WAIT)
+        for process in self.processes:
+            process.wait(WAIT)
+
+
 # ---- the site ----------------------------------------------------------------------
 
 class User:
@@ -412,6 +444,7 @@ class Site:
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="pop3d-site."))
         self.top.chmod(0o711)
         self.sessions = []
+        self.listeners = []
         self.users = {}
         self.lines = {}
         self.mounts = []
@@ -573,6 +606,12 @@ class Site:
     def login(self, user="alice", **options):
         return self.start(**options).login(user, self.users[user].password)
 
+    def listen(self, *args):
+        """Serve on a loopback port, one pop3d for each connection, for real clients."""
+        listener = Listener(self, args)
+        self.listeners.append(listener)
+        return listener
+
     def admin(self, *args, status=0, stdin=b""):
         """Run pop3admin over this site; its standard output."""
         done = subprocess.run([str(ADMIN), "-c", str(self.config)] + list(args), input=stdin,
@@ -589,6 +628,8 @@ class Site:
 
     def check_quiet(self):
         """No process and no lock is left, and no sanitizer has spoken."""
+        for listener in self.listeners:
+            listener.stop()
         for session in self.sessions:
             session.close()
             session.wait(None)
@@ -614,6 +655,8 @@ class Site:
             if check:
                 self.check_quiet()
         finally:
+            for listener in self.listeners:
+                listener.stop()
             for session in self.sessions:
                 session.close()
                 if session.process.poll() is None:
@@ -644,12 +687,6 @@ class Case(unittest.TestCase):
         outcome = self._outcome
         failed = bool(outcome and not outcome.success)
         site.close(check=not failed)
-
-    def both(self):
-        """Once for each kind of maildrop."""
-        for kind in ("mbox", "maildir"):
-            with self.subTest(kind=kind):
-                yield kind
 
 
 # ---- the runner ------------------------------------------------------------------------
