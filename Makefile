@@ -112,7 +112,7 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 # The helpers' directory holds `empty`, the root directory of roles that need no file.
-install: all
+install: $(if $(NOBUILD),,all)
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(HELPERDIR)/empty' \
 	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)'
 	$(INSTALL) -m 755 $(filter-out $(HELPERS),$(PROGRAMS)) '$(DESTDIR)$(SBINDIR)'
