@@ -277,14 +277,18 @@ static int try_lock(int dir_fd, int fd, bool *replaced, struct pop_why *why)
 	return 1;
 }
 
-/* What cannot be written (a full disk) is only missing for show: the lock is held. */
+/*
+ * What cannot be written (a full disk) is only missing for show: the lock is held.  The old
+ * record is cut after the new one is there, never to nothing before it: ext4 and others start
+ * writing a file to the disk when one that was cut to nothing is closed.
+ */
 static void write_record(int fd, const struct lock_record *self)
 {
 	char text[LOCK_RECORD_MAX];
 	int n = lock_record_format(self, text, sizeof(text));
 
-	if (ftruncate(fd, 0) == 0 && n > 0)
-		(void)!fs_pwrite_all(fd, text, (size_t)n, 0);
+	if (n > 0 && fs_pwrite_all(fd, text, (size_t)n, 0) == 0)
+		(void)!ftruncate(fd, n);
 }
 
 int session_lock_take(int dir_fd, int wait_ms, const struct lock_record *self, struct pop_why *why)
