@@ -278,9 +278,12 @@ void conf_release(struct conf *conf)
 {
 	for (size_t i = 0; i < conf_n_keys; i++) {
 		const struct conf_key *key = &conf_keys[i];
+		void *slot;
 
-		if (key->type == CONF_STRING || key->type == CONF_PATH)
-			free(*(char **)((char *)conf + key->offset));
+		if (key->type != CONF_STRING && key->type != CONF_PATH)
+			continue;
+		conf_slot(conf, key, NULL, 0, &slot);
+		free(*(char **)slot);
 	}
 	for (size_t i = 0; i < conf->n_tls_names; i++) {
 		free(conf->tls_names[i].name);

@@ -44,7 +44,7 @@ static int find_passwd(const char *name, uint32_t uid, struct user *u)
 int conf_user_ids(const char *name_or_number, uint32_t *uid, uint32_t *gid)
 {
 	struct passwd *pw;
-	struct user u;
+	struct user u = { 0 };
 	uint64_t number;
 
 	if (num_parse(name_or_number, strlen(name_or_number), USER_NO_ID - 1, &number) == 0) {

@@ -146,12 +146,13 @@ static void strength(const char *hash, int *family, uint64_t *cost)
 	*family = 0;
 	*cost = 0;
 	if (strncmp(hash, "$y$", 3) == 0 || strncmp(hash, "$gy$", 4) == 0) {
-		const char *param = strchr(hash + 1, '$') + 1;
+		const char *param = hash + (hash[1] == 'y' ? 3 : 4);
 
 		*family = 4;
 		if (crypt_digit(param[0]) >= 0 && crypt_digit(param[1]) >= 0 &&
 		    crypt_digit(param[2]) >= 0)
-			*cost = (uint64_t)(crypt_digit(param[1]) * 64 + crypt_digit(param[2]));
+			*cost = (unsigned)crypt_digit(param[1]) * 64U +
+				(unsigned)crypt_digit(param[2]);
 	} else if (strncmp(hash, "$2", 2) == 0 && hash[2] != '\0' && hash[3] == '$') {
 		*family = 3;
 		if (num_parse(hash + 4, strnlen(hash + 4, 2), 99, cost) < 0)

@@ -262,8 +262,10 @@ int users_add_all(const char *path, const struct user *u, size_t n, struct pop_w
 		return err;
 	first_new = e.n;
 	added = calloc(n ? n : 1, sizeof(*added));
-	if (!added)
+	if (!added) {
 		err = pop_why(why, POP_E_MEMORY, "%s: out of memory", path);
+		goto out;
+	}
 	/* A search of the whole file for each of many would be quadratic. */
 	if (err == 0 && n == 1 && !find(&e, u->name, &malformed) && malformed)
 		err = pop_why(why, POP_E_EXISTS, "%s:%zu: a malformed line of user %s is there",
@@ -277,6 +279,7 @@ int users_add_all(const char *path, const struct user *u, size_t n, struct pop_w
 		sort(&e);
 		err = refuse_repeated(&e, first_new);
 	}
+out:
 	err = edit_end(&e, err);
 	for (i = 0; added && i < n; i++)
 		free_line(added[i]);

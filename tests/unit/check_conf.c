@@ -417,11 +417,11 @@ START_TEST(manual_page)
 {
 	FILE *f = source("man/pop3d.conf.5");
 	bool seen[64] = { false };
-	char line[512], want[512];
-	size_t n = 0;
+	char *line = NULL, want[512];
+	size_t n = 0, size = 0;
 
 	ck_assert_uint_le(conf_n_keys, N_ELEMS(seen));
-	while (fgets(line, sizeof(line), f)) {
+	while (getline(&line, &size, f) > 0) {
 		bool matched = false;
 
 		if (strncmp(line, ".It Ic ", 7) != 0)
@@ -442,6 +442,7 @@ START_TEST(manual_page)
 		}
 		ck_assert_msg(matched, "no such key or another default: %s", line);
 	}
+	free(line);
 	fclose(f);
 	for (size_t i = 0; i < conf_n_keys; i++)
 		ck_assert_msg(seen[i], "pop3d.conf(5) lacks %s", conf_keys[i].name);
@@ -482,12 +483,13 @@ END_TEST
 START_TEST(sample)
 {
 	FILE *f = source("pop3d/pop3d.conf"), *out = fopen("conf", "we");
-	char line[512], have[256], want[256], key[128];
+	char *line = NULL, have[256], want[256], key[128];
+	size_t size = 0;
 	bool seen[64] = { false };
 	struct conf conf, deflt;
 	struct pop_why why = { "" };
 
-	while (fgets(line, sizeof(line), f)) {
+	while (getline(&line, &size, f) > 0) {
 		ck_assert_msg(line[0] == '#' || line[0] == '\n', "not commented out: %s", line);
 		if (line[0] != '#' || line[1] == ' ' || line[1] == '#' || line[1] == '\n')
 			continue;
@@ -504,6 +506,7 @@ START_TEST(sample)
 			continue;
 		fputs(line + 1, out);
 	}
+	free(line);
 	fclose(f);
 	fclose(out);
 	ck_assert_msg(conf_load(&conf, "conf", true, NULL, 0, &why) == 0, "%s", why.text);

@@ -59,7 +59,8 @@ static char *exact(const char *in)
 	char *copy = malloc(len ? len : 1);
 
 	ck_assert_ptr_nonnull(copy);
-	memcpy(copy, in, len);
+	for (size_t i = 0; i < len; i++)
+		copy[i] = in[i];
 	return copy;
 }
 

@@ -71,7 +71,7 @@ START_TEST(expand)
 {
 	const struct row *r = &rows[_i];
 	struct pop_why why = { "" };
-	struct spec out;
+	struct spec out = { 0 };
 	int err = spec_expand(r->spec, r->name, r->home, &out, &why);
 
 	ck_assert_msg(err == r->want, "%s %s: %d %s", r->spec, r->name, err, why.text);
