@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "maildir_impl.h"
 #include "fsutil.h"
+#include "imported.h"
 #include "uidl.h"
 
 #define BATCH 256 /* digests asked for at once */
@@ -202,8 +203,10 @@ int maildir_uidls(struct maildrop *md)
 	struct uidl_set set = { 0 };
 	uint8_t *again;
 	bool plain, any = false;
-	int err = all_plain(md, &plain);
+	int err = imported_apply(md);
 
+	if (!err)
+		err = all_plain(md, &plain);
 	if (err < 0 || plain)
 		return err;
 	again = calloc(md->count / 8 + 1, 1);
