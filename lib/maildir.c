@@ -99,6 +99,7 @@ static void maildir_close(struct maildrop *md)
 		close(dir->root_fd);
 	name_list_release(&dir->map);
 	free(dir->buffer);
+	free(dir->removed);
 	free(dir);
 	md->priv = NULL;
 }
@@ -164,6 +165,11 @@ int maildir_open_message(struct maildrop *md, size_t idx, struct msg *m, struct 
 	if (fd < 0)
 		return fd == POP_E_MISSING ? POP_E_CHANGED : fd;
 	err = check_file(fd, m, st);
+	if (err == POP_E_CHANGED) {
+		m->flags |= MSG_STALE;
+		dir->stale = md->changed = true;
+		(void)!msg_put(md, idx, m);
+	}
 	if (!err && (found || m->ino != st->st_ino)) {
 		m->ino = st->st_ino;
 		if (found) {
@@ -202,11 +208,6 @@ static int maildir_message(struct maildrop *md, size_t idx, struct maildrop_mess
 	};
 	file_stamp_of(&st, &out->stamp);
 	return 0;
-}
-
-static void maildir_save(struct maildrop *md)
-{
-	(void)md;
 }
 
 const struct maildrop_backend maildir_backend = {

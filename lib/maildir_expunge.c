@@ -108,6 +108,7 @@ static int unlink_message(struct maildrop *md, const struct msg *m, struct remov
 static bool unlink_pass(struct maildrop *md, uint8_t *left, uint8_t *cut, struct removal *r,
 			int pass)
 {
+	struct maildir *dir = md->priv;
 	bool again = false;
 
 	for (size_t idx = 0; idx < md->count; idx++) {
@@ -131,6 +132,7 @@ static bool unlink_pass(struct maildrop *md, uint8_t *left, uint8_t *cut, struct
 			note_error(r, err, names_get(md, m.name));
 			continue;
 		}
+		dir->removed[idx / 8] |= (uint8_t)(1u << idx % 8);
 		r->messages++;
 		r->bytes += m.length;
 	}
@@ -141,9 +143,13 @@ static void sync_directories(struct maildir *dir, struct removal *r)
 {
 	static const char *const subs[SUB_COUNT] = { [SUB_CUR] = "cur", [SUB_NEW] = "new" };
 
-	for (int sub = 0; sub < SUB_COUNT; sub++)
-		if (r->dirty[sub] && fsync(dir->fds[sub]) < 0)
+	for (int sub = 0; sub < SUB_COUNT; sub++) {
+		if (!r->dirty[sub])
+			continue;
+		dir->clean[sub] = false; /* its stamps are others now */
+		if (fsync(dir->fds[sub]) < 0)
 			note_error(r, POP_E_SYS, subs[sub]);
+	}
 }
 
 /* Tell a quota keeper (Maildir++), where there is one, what went. */
@@ -217,6 +223,7 @@ static void mark_seen(struct maildrop *md, size_t idx)
 	if (dir->fds[SUB_CUR] < 0 || dir->fds[sub] < 0 || !name[0] || strchr(name, '/') ||
 	    seen_name(name, to) < 0 || rename_new(dir->fds[sub], name, dir->fds[SUB_CUR], to) < 0)
 		return;
+	dir->clean[sub] = dir->clean[SUB_CUR] = false;
 	m.flags &= ~(uint32_t)MSG_IN_NEW;
 	if (names_append(md, to, strlen(to), &m.name) == 0)
 		(void)!msg_put(md, idx, &m);
@@ -225,13 +232,16 @@ static void mark_seen(struct maildrop *md, size_t idx)
 static int unlink_all(struct maildrop *md, const uint8_t *deleted, struct removal *r)
 {
 	size_t size = (md->count + 7) / 8;
-	uint8_t *left = malloc(2 * size + 1), *cut = left + size;
+	uint8_t *left = calloc(2, size + 1), *cut = left + size;
+	struct maildir *dir = md->priv;
 	bool again = true;
 	int err = 0;
 
-	if (!left)
+	dir->removed = calloc(1, size + 1);
+	if (!left || !dir->removed) {
+		free(left);
 		return POP_E_MEMORY;
-	memset(left, 0, 2 * size);
+	}
 	if (deleted)
 		memcpy(left, deleted, size);
 	for (int pass = 0; again && !err && pass <= PASSES; pass++) {
@@ -251,6 +261,7 @@ int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *
 {
 	struct removal r = { 0 };
 
+	md->changed = true;
 	for (size_t idx = 0; md->env.mark_seen && idx < md->count; idx++)
 		if (marked(retrieved, idx) && !marked(deleted, idx))
 			mark_seen(md, idx);

@@ -37,11 +37,12 @@ struct maildir {
 	int root_fd;			    /* the Maildir, -1 where there is none */
 	int fds[SUB_COUNT];		    /* new and cur, -1 where missing */
 	struct dir_stamp stamps[SUB_COUNT]; /* when they were read */
-	int64_t read_at_ns;		    /* the clock before they were read */
-	bool stable;			    /* the stamps were the same after the reading */
+	bool clean[SUB_COUNT];		    /* what was read is what these stamps stand for */
 	struct name_list map;		    /* for what was renamed during the session */
 	struct dir_stamp map_stamps[SUB_COUNT];
 	bool map_known;
+	bool stale;	  /* a message was found changed */
+	uint8_t *removed; /* bits of the messages that were expunged, or NULL */
 	uint8_t *buffer;  /* MAILDIR_BUFFER bytes for reading messages */
 	unsigned skipped; /* entries that are no mail files, told once */
 };
@@ -49,7 +50,7 @@ struct maildir {
 
 /* Length of the base of a file name: up to its ':' or end. */
 size_t base_length(const char *name);
-/* Order of two file names by base: leading number, then bytes.  0: the same base. */
+/* Order of two file names by base: leading number, then the bytes behind.  0: the same base. */
 int base_compare(uint64_t a_number, const char *a, uint64_t b_number, const char *b);
 /* The digits at the start of a name as a number, UINT64_MAX where they are too many. */
 uint64_t base_number(const char *name);
@@ -63,9 +64,12 @@ bool dir_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b);
  * links and other non-files are skipped and counted in md->skipped.  0 or an error.
  */
 int name_list_read(struct maildir *dir, struct name_list *l, enum maildir_sub sub, uint16_t turn);
+/* Append a name that is known to be there. */
+int name_list_add(struct name_list *l, const char *name, uint64_t ino, enum maildir_sub sub,
+		  uint16_t turn);
 /* Sort, and drop all but the last-read name of one base and inode.  Call once, after all reading.
  */
-void name_list_sort(struct name_list *l);
+int name_list_sort(struct name_list *l);
 /* The first item of a base, or count.  The list is sorted. */
 size_t name_list_find(const struct name_list *l, const char *name);
 void name_list_release(struct name_list *l);
@@ -84,11 +88,16 @@ int maildir_find(const struct maildir *dir, const struct msg *m, const char *nam
  */
 int maildir_open_message(struct maildrop *md, size_t idx, struct msg *m, struct stat *st);
 
-/* Fill md with the messages of both directories.  0 or an error. */
+/*
+ * Fill md with the messages of both directories: from its index, as far as their stamps
+ * prove that it is right, else from the directories and what the index knows.  0 or an error.
+ */
 int maildir_scan(struct maildrop *md, struct pop_why *why);
 /* Make all ids known. */
 int maildir_uidls(struct maildrop *md);
 int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
 		    size_t *removed, struct pop_why *why);
+
+void maildir_save(struct maildrop *md);
 
 #endif

@@ -31,10 +31,16 @@ uint64_t base_number(const char *name)
 	return n;
 }
 
-int base_compare(uint64_t a_number, const char *a, uint64_t b_number, const char *b)
+static const char *behind_digits(const char *name)
 {
-	if (a_number != b_number)
-		return a_number < b_number ? -1 : 1;
+	while (*name >= '0' && *name <= '9')
+		name++;
+	return name;
+}
+
+/* Compare up to the end of the bases. */
+static int compare_text(const char *a, const char *b)
+{
 	for (;; a++, b++) {
 		uint8_t x = *a == ':' ? 0 : (uint8_t)*a, y = *b == ':' ? 0 : (uint8_t)*b;
 
@@ -43,6 +49,16 @@ int base_compare(uint64_t a_number, const char *a, uint64_t b_number, const char
 		if (!x)
 			return 0;
 	}
+}
+
+int base_compare(uint64_t a_number, const char *a, uint64_t b_number, const char *b)
+{
+	int order;
+
+	if (a_number != b_number)
+		return a_number < b_number ? -1 : 1;
+	order = compare_text(behind_digits(a), behind_digits(b));
+	return order ? order : compare_text(a, b); /* leading zeros, and numbers too long */
 }
 
 int dir_stamp_of(int fd, struct dir_stamp *out)
@@ -65,10 +81,10 @@ bool dir_stamp_equal(const struct dir_stamp *a, const struct dir_stamp *b)
 	return a->ino == b->ino && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
 }
 
-static int list_add(struct name_list *l, const struct dirent *entry, enum maildir_sub sub,
-		    uint16_t turn)
+int name_list_add(struct name_list *l, const char *name, uint64_t ino, enum maildir_sub sub,
+		  uint16_t turn)
 {
-	size_t len = strlen(entry->d_name) + 1;
+	size_t len = strlen(name) + 1;
 
 	if (l->names_len > UINT32_MAX - len)
 		return POP_E_LONG;
@@ -90,10 +106,10 @@ static int list_add(struct name_list *l, const struct dirent *entry, enum maildi
 		l->items = items;
 		l->size = size;
 	}
-	memcpy(l->names + l->names_len, entry->d_name, len);
+	memcpy(l->names + l->names_len, name, len);
 	l->items[l->count++] = (struct dir_name){
-		.number = base_number(entry->d_name),
-		.ino = entry->d_ino,
+		.number = base_number(name),
+		.ino = ino,
 		.at = (uint32_t)l->names_len,
 		.sub = (uint16_t)sub,
 		.turn = turn,
@@ -143,7 +159,7 @@ int name_list_read(struct maildir *dir, struct name_list *l, enum maildir_sub su
 	while (err >= 0 && (errno = 0, entry = readdir(d)) != NULL) {
 		err = is_mail(dir, fd, entry);
 		if (err > 0)
-			err = list_add(l, entry, sub, turn);
+			err = name_list_add(l, entry->d_name, entry->d_ino, sub, turn);
 	}
 	if (err >= 0 && errno)
 		err = POP_E_SYS;
@@ -153,11 +169,36 @@ int name_list_read(struct maildir *dir, struct name_list *l, enum maildir_sub su
 	return err < 0 ? err : 0;
 }
 
-static int by_base(const void *x, const void *y)
-{
-	const struct dir_name *a = x, *b = y;
-	int order = base_compare(a->number, a->name, b->number, b->name);
+/* What decides nearly always, so that few names are looked at while sorting. */
+struct sort_key {
+	uint64_t number;
+	uint64_t prefix; /* the eight bytes of the base behind its digits, the first one highest */
+	const struct dir_name *item;
+};
 
+static uint64_t prefix_of(const char *name)
+{
+	const char *s = behind_digits(name);
+	uint64_t prefix = 0;
+
+	for (int i = 0; i < 8; i++) {
+		prefix = prefix << 8 | (*s == ':' ? 0 : (uint8_t)*s);
+		s += *s && *s != ':';
+	}
+	return prefix;
+}
+
+static int by_key(const void *x, const void *y)
+{
+	const struct sort_key *k = x, *l = y;
+	const struct dir_name *a = k->item, *b = l->item;
+	int order;
+
+	if (k->number != l->number)
+		return k->number < l->number ? -1 : 1;
+	if (k->prefix != l->prefix)
+		return k->prefix < l->prefix ? -1 : 1;
+	order = base_compare(a->number, a->name, b->number, b->name);
 	if (order)
 		return order;
 	if (a->ino != b->ino)
@@ -167,14 +208,11 @@ static int by_base(const void *x, const void *y)
 	return strcmp(a->name, b->name);
 }
 
-void name_list_sort(struct name_list *l)
+/* Leave the last-read name of those that share base and inode. */
+static void drop_repeated(struct name_list *l)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < l->count; i++)
-		l->items[i].name = l->names + l->items[i].at;
-	if (l->count)
-		qsort(l->items, l->count, sizeof(*l->items), by_base);
 	for (size_t i = 0; i < l->count; i++) {
 		const struct dir_name *item = &l->items[i], *last = &l->items[kept ? kept - 1 : 0];
 
@@ -184,6 +222,37 @@ void name_list_sort(struct name_list *l)
 		l->items[kept++] = *item;
 	}
 	l->count = kept;
+}
+
+int name_list_sort(struct name_list *l)
+{
+	struct sort_key *keys;
+	struct dir_name *items;
+
+	if (!l->count)
+		return 0;
+	keys = reallocarray(NULL, l->count, sizeof(*keys));
+	items = reallocarray(NULL, l->count, sizeof(*items));
+	if (!keys || !items) {
+		free(keys);
+		free(items);
+		return POP_E_MEMORY;
+	}
+	for (size_t i = 0; i < l->count; i++) {
+		struct dir_name *item = &l->items[i];
+
+		item->name = l->names + item->at;
+		keys[i] = (struct sort_key){ item->number, prefix_of(item->name), item };
+	}
+	qsort(keys, l->count, sizeof(*keys), by_key);
+	for (size_t i = 0; i < l->count; i++)
+		items[i] = *keys[i].item;
+	free(keys);
+	free(l->items);
+	l->items = items;
+	l->size = l->count;
+	drop_repeated(l);
+	return 0;
 }
 
 size_t name_list_find(const struct name_list *l, const char *name)
@@ -235,7 +304,9 @@ int maildir_refresh(struct maildir *dir)
 		err = name_list_read(dir, &dir->map, SUB_CUR, 2);
 	if (err < 0)
 		return err;
-	name_list_sort(&dir->map);
+	err = name_list_sort(&dir->map);
+	if (err < 0)
+		return err;
 	memcpy(dir->map_stamps, now, sizeof(now));
 	dir->map_known = true;
 	return 0;

@@ -8,40 +8,76 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+#include "index.h"
 #include "maildir_impl.h"
+#include "stamp.h"
 #include "wire.h"
 
 #define TURNS 3 /* readings, while other programs keep changing the directories */
 
-/* Messages known from before, in the order of their bases. */
+/* Messages known from before, in the order of their bases: an index, or an earlier reading. */
 struct known {
+	struct maildrop *md; /* whose strings they use */
 	size_t count;
-	struct msg *msgs; /* the result of the reading before */
-	char *names;
+	struct msg *msgs; /* owned; NULL: those of the index */
+	size_t cached;	  /* record + 1 that is in m */
+	struct msg m;
+	char name[NAME_MAX + 1]; /* of its file */
+	uint64_t number;	 /* of its base */
 };
 
-static int64_t clock_ns(void)
+static int known_get(struct known *k, size_t i)
 {
-	struct timespec now;
+	const char *name;
+	size_t len;
+	int err = 0;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+	if (k->cached == i + 1)
+		return 0;
+	k->cached = 0;
+	if (k->msgs)
+		k->m = k->msgs[i];
+	else
+		err = index_get(k->md->index, i, &k->m);
+	if (err < 0)
+		return err;
+	name = names_get(k->md, k->m.name);
+	len = strlen(name);
+	if (!len || len > NAME_MAX)
+		return POP_E_CORRUPT;
+	memcpy(k->name, name, len + 1);
+	k->number = base_number(name);
+	k->cached = i + 1;
+	return 0;
 }
 
-/* Move md's table out, so that it can be made anew. */
+/* Compare a known message with a name: -1, 0, 1; or an error below -1. */
+static int known_compare(struct known *k, size_t i, const struct dir_name *item)
+{
+	int err = known_get(k, i);
+
+	if (err < 0)
+		return err - 1;
+	if (!strcmp(k->name, item->name))
+		return 0;
+	return base_compare(k->number, k->name, item->number, item->name);
+}
+
+/* Take what the reading before made, so that the table can be made anew. */
 static void take_table(struct maildrop *md, struct known *k)
 {
 	free(k->msgs);
-	free(k->names);
-	*k = (struct known){ .count = md->count, .msgs = md->msgs, .names = md->names };
-	md->msgs = NULL;
-	md->names = NULL;
-	md->count = md->size = md->names_len = md->names_size = 0;
-	md->octets = 0;
+	*k = (struct known){ .md = md, .count = md->count };
+	if (!md->indexed && md->count) {
+		k->msgs = md->msgs;
+		md->msgs = NULL;
+	}
+	msg_clear(md);
 }
 
 /* Read the whole file and count.  0, or POP_E_SYS. */
@@ -108,72 +144,98 @@ static int count_message(struct maildrop *md, const struct dir_name *item, struc
 	return err;
 }
 
-/* The known message that this name is, or k->count.  known[from..to) have its base. */
-static size_t match(const struct known *k, size_t from, size_t to, const struct dir_name *item,
-		    bool alone)
+/*
+ * Which of the known messages [from, to), all of this name's base, it is: *found, or
+ * k->count.  0 or an error.
+ */
+static int match(struct known *k, size_t from, size_t to, const struct dir_name *item, bool alone,
+		 size_t *found)
 {
+	int err = 0;
+
+	*found = k->count;
 	if (alone && to - from == 1)
-		return from;
-	for (; from < to; from++)
-		if (k->msgs[from].ino == item->ino)
-			return from;
-	return k->count;
+		*found = from;
+	for (; *found == k->count && from < to && !err; from++) {
+		err = known_get(k, from);
+		if (!err && k->m.ino == item->ino)
+			*found = from;
+	}
+	return err;
 }
 
-static int add_message(struct maildrop *md, const struct known *k, size_t i,
-		       const struct dir_name *item)
+/* Measure a message that is not known, or (known: i) was found changed. */
+static int measure(struct maildrop *md, struct known *k, size_t i, const struct dir_name *item,
+		   struct msg *m)
+{
+	const uint32_t ids = MSG_SETTLED | MSG_UIDL | MSG_DIGEST;
+	int err = count_message(md, item, m);
+
+	if (err > 0 && i < k->count) {
+		m->flags |= k->m.flags & ids;
+		m->suffix = k->m.suffix;
+		m->uidl = k->m.uidl;
+		memcpy(m->digest, k->m.digest, sizeof(m->digest));
+	}
+	return err;
+}
+
+static int add_message(struct maildrop *md, struct known *k, size_t i, const struct dir_name *item)
 {
 	struct msg m = { 0 };
-	int err;
+	int err = i < k->count ? known_get(k, i) : 0;
 
-	if (i < k->count) {
-		m = k->msgs[i];
+	if (err < 0)
+		return err;
+	if (i < k->count && !(k->m.flags & MSG_STALE)) {
+		m = k->m;
 		m.flags &= ~(uint32_t)(MSG_IN_NEW | MSG_VERIFIED);
 		m.ino = item->ino;
 	} else {
-		err = count_message(md, item, &m);
+		err = measure(md, k, i, item, &m);
 		if (err <= 0)
 			return err;
+		err = 0;
 	}
 	if (item->sub == SUB_NEW)
 		m.flags |= MSG_IN_NEW;
-	err = names_append(md, item->name, strlen(item->name), &m.name);
-	if (!err && m.flags & MSG_UIDL) {
-		const char *id = k->names + m.uidl;
-
-		err = names_append(md, id, strlen(id), &m.uidl);
-	}
+	if (i == k->count || strcmp(k->name, item->name) != 0)
+		err = names_append(md, item->name, strlen(item->name), &m.name);
+	else
+		m.name = k->m.name;
 	return err < 0 ? err : msg_append(md, &m);
 }
 
 /* Join the names with what is known; both are in the order of their bases. */
-static int join(struct maildrop *md, const struct name_list *l, const struct known *k)
+static int join(struct maildrop *md, const struct name_list *l, struct known *k)
 {
-	size_t from = 0, to = 0;
+	size_t from, to = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < l->count && !err;) {
 		const struct dir_name *item = &l->items[i];
 		size_t end = i + 1;
+		int order = 1;
 
 		while (end < l->count && base_compare(l->items[end].number, l->items[end].name,
 						      item->number, item->name) == 0)
 			end++;
-		for (from = to; from < k->count; from++) {
-			const char *name = k->names + k->msgs[from].name;
-
-			if (base_compare(base_number(name), name, item->number, item->name) >= 0)
+		for (from = to; from < k->count; from++)
+			if ((order = known_compare(k, from, item)) != -1)
 				break;
-		}
-		for (to = from; to < k->count; to++) {
-			const char *name = k->names + k->msgs[to].name;
+		to = from;
+		while (to < k->count && order == 0)
+			if (++to < k->count)
+				order = known_compare(k, to, item);
+		if (order < -1)
+			return order + 1;
+		for (bool alone = end - i == 1; i < end && !err; i++) {
+			size_t found;
 
-			if (base_compare(base_number(name), name, item->number, item->name) != 0)
-				break;
+			err = match(k, from, to, &l->items[i], alone, &found);
+			if (!err)
+				err = add_message(md, k, found, &l->items[i]);
 		}
-		for (bool alone = end - i == 1; i < end && !err; i++)
-			err = add_message(md, k, match(k, from, to, &l->items[i], alone),
-					  &l->items[i]);
 	}
 	return err;
 }
@@ -187,84 +249,192 @@ static bool twin_before(const struct msg *a, const struct msg *b)
 	return a->ino < b->ino;
 }
 
+static int same_base(struct maildrop *md, uint32_t a, uint32_t b, bool *same)
+{
+	const char *name = names_get(md, a);
+	size_t len = base_length(name);
+	char copy[NAME_MAX + 1];
+
+	*same = false;
+	if (len > NAME_MAX)
+		return POP_E_CORRUPT;
+	memcpy(copy, name, len);
+	name = names_get(md, b);
+	*same = base_length(name) == len && !memcmp(name, copy, len);
+	return 0;
+}
+
 /*
  * Messages that share a base stand in the order of what a copy of the Maildir
  * keeps, so that their ids are the same there.
  */
-static void order_twins(struct maildrop *md)
+static int order_twins(struct maildrop *md)
 {
+	struct msg *msgs = md->msgs;
+
 	for (size_t i = 1; i < md->count; i++) {
-		struct msg m = md->msgs[i];
-		const char *name = names_get(md, m.name);
-		size_t at = i;
+		for (size_t at = i; at && twin_before(&msgs[at], &msgs[at - 1]); at--) {
+			struct msg m = msgs[at];
+			bool same;
+			int err = same_base(md, m.name, msgs[at - 1].name, &same);
 
-		for (; at; at--) {
-			const char *before = names_get(md, md->msgs[at - 1].name);
-
-			if (!twin_before(&m, &md->msgs[at - 1]) ||
-			    base_compare(base_number(before), before, base_number(name), name) != 0)
+			if (err < 0)
+				return err;
+			if (!same)
 				break;
-			md->msgs[at] = md->msgs[at - 1];
+			msgs[at] = msgs[at - 1];
+			msgs[at - 1] = m;
 		}
-		md->msgs[at] = m;
 	}
+	return 0;
 }
 
-/* One reading of both directories.  *stable: nothing changed meanwhile. */
-static int scan_once(struct maildrop *md, const struct known *k, uint16_t turn)
+static int read_stamps(const struct maildir *dir, struct dir_stamp out[SUB_COUNT])
+{
+	int err = dir_stamp_of(dir->fds[SUB_NEW], &out[SUB_NEW]);
+
+	return err < 0 ? err : dir_stamp_of(dir->fds[SUB_CUR], &out[SUB_CUR]);
+}
+
+static int64_t margin_of(const struct maildir *dir, int sub)
+{
+	return dir->fds[sub] < 0 ? 0 : stamp_margin_ns(dir->fds[sub]);
+}
+
+/* Does the index prove what a directory with this stamp holds? */
+static bool proven(const struct maildrop *md, int sub, const struct dir_stamp *now)
+{
+	const struct maildir *dir = md->priv;
+	const struct file_stamp *made;
+	struct dir_stamp then;
+
+	if (!md->index)
+		return false;
+	made = &index_head(md->index)->made_from[sub];
+	then = (struct dir_stamp){ made->ino, made->mtime_ns, made->ctime_ns };
+	return index_head(md->index)->bits & INDEX_CLEAN(sub) && dir_stamp_equal(&then, now) &&
+	       margin_of(dir, sub) != STAMP_NEVER;
+}
+
+/* The names in cur, as they are known. */
+static int list_known_cur(struct known *k, struct name_list *l)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < k->count && !err; i++) {
+		err = known_get(k, i);
+		if (!err && !(k->m.flags & MSG_IN_NEW))
+			err = name_list_add(l, k->name, k->m.ino, SUB_CUR, 1);
+	}
+	return err;
+}
+
+static int list_all(struct maildrop *md, struct known *k, uint16_t turn, struct name_list *l)
+{
+	struct maildir *dir = md->priv;
+	int err = name_list_read(dir, l, SUB_NEW, 0);
+
+	if (err < 0)
+		return err;
+	if (proven(md, SUB_CUR, &dir->stamps[SUB_CUR]))
+		return list_known_cur(k, l);
+	err = name_list_read(dir, l, SUB_CUR, 1);
+	/* at last, what was renamed during the first look is seen in a second one */
+	if (!err && turn == TURNS - 1)
+		err = name_list_read(dir, l, SUB_CUR, 2);
+	return err;
+}
+
+/* One reading of the directories.  *stable: nothing changed meanwhile. */
+static int scan_once(struct maildrop *md, struct known *k, uint16_t turn, bool *stable)
 {
 	struct maildir *dir = md->priv;
 	struct dir_stamp after[SUB_COUNT];
 	struct name_list l = { 0 };
-	int err;
+	int64_t now_ns = stamp_now_ns();
+	int err = read_stamps(dir, dir->stamps);
 
 	dir->skipped = 0;
-	dir->read_at_ns = clock_ns();
-	err = dir_stamp_of(dir->fds[SUB_NEW], &dir->stamps[SUB_NEW]);
 	if (!err)
-		err = dir_stamp_of(dir->fds[SUB_CUR], &dir->stamps[SUB_CUR]);
-	if (!err)
-		err = name_list_read(dir, &l, SUB_NEW, 0);
-	if (!err)
-		err = name_list_read(dir, &l, SUB_CUR, 1);
-	/* at last, what was renamed during the first look is seen in a second one */
-	if (!err && turn == TURNS - 1)
-		err = name_list_read(dir, &l, SUB_CUR, 2);
+		err = list_all(md, k, turn, &l);
 	if (!err) {
-		name_list_sort(&l);
-		err = join(md, &l, k);
+		err = name_list_sort(&l);
+		if (!err)
+			err = join(md, &l, k);
+	}
+	name_list_release(&l);
+	if (!err)
+		err = read_stamps(dir, after);
+	*stable = true;
+	for (int sub = 0; sub < SUB_COUNT && !err; sub++) {
+		const struct dir_stamp *s = &dir->stamps[sub];
+		int64_t newest = s->mtime_ns > s->ctime_ns ? s->mtime_ns : s->ctime_ns;
+
+		dir->clean[sub] = dir_stamp_equal(s, &after[sub]) &&
+				  stamp_is_clean(newest, now_ns, margin_of(dir, sub));
+		*stable = *stable && dir_stamp_equal(s, &after[sub]);
+	}
+	return err;
+}
+
+/* Use the index in place, where it is proven for both directories.  1 or 0, or an error. */
+static int use_index(struct maildrop *md)
+{
+	struct maildir *dir = md->priv;
+	int err = read_stamps(dir, dir->stamps);
+
+	if (err < 0)
+		return err;
+	for (int sub = 0; sub < SUB_COUNT; sub++) {
+		dir->clean[sub] = proven(md, sub, &dir->stamps[sub]);
+		if (!dir->clean[sub])
+			return 0;
+	}
+	md->uidls_known = md->index_ids = index_head(md->index)->bits & INDEX_UIDLS;
+	return 1;
+}
+
+static int scan(struct maildrop *md)
+{
+	struct known k = { 0 };
+	bool stable = false;
+	int err = 0, saved;
+
+	for (uint16_t turn = 0; turn < TURNS && !stable && !err; turn++) {
+		take_table(md, &k);
+		err = scan_once(md, &k, turn, &stable);
 	}
 	if (!err)
-		err = dir_stamp_of(dir->fds[SUB_NEW], &after[SUB_NEW]);
-	if (!err)
-		err = dir_stamp_of(dir->fds[SUB_CUR], &after[SUB_CUR]);
-	if (!err)
-		dir->stable = dir_stamp_equal(&after[SUB_NEW], &dir->stamps[SUB_NEW]) &&
-			      dir_stamp_equal(&after[SUB_CUR], &dir->stamps[SUB_CUR]);
-	name_list_release(&l);
+		err = order_twins(md);
+	saved = errno;
+	free(k.msgs);
+	errno = saved;
 	return err;
 }
 
 int maildir_scan(struct maildrop *md, struct pop_why *why)
 {
 	struct maildir *dir = md->priv;
-	struct known k = { 0 };
-	int err = 0, saved;
+	struct index *ix;
+	int err = 0;
 
-	dir->stable = false;
-	for (uint16_t turn = 0; turn < TURNS && !dir->stable && !err; turn++) {
-		take_table(md, &k);
-		err = scan_once(md, &k, turn);
+	if (index_open(&ix, md->env.state_fd, &md->env.spec) == 0) {
+		msg_use_index(md, ix);
+		err = use_index(md);
+		if (err > 0)
+			return 0;
 	}
 	if (!err)
-		order_twins(md);
+		err = scan(md);
+	if (err == POP_E_CORRUPT && md->index) {
+		/* of a damaged index nothing is used */
+		msg_table_release(md);
+		err = scan(md);
+	}
+	md->changed = true;
 	if (!err && dir->skipped)
 		maildrop_note(md, LOG_WARNING, "%s: %u entries are no readable mail files, skipped",
 			      md->env.spec.path, dir->skipped);
-	saved = errno;
-	free(k.msgs);
-	free(k.names);
-	errno = saved;
 	if (err == POP_E_SYS)
 		return pop_why_errno(why, "%s", md->env.spec.path);
 	return err < 0 ? pop_why(why, err, "%s: %s", md->env.spec.path, pop_strerror(err)) : 0;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "maildrop_impl.h"
 #include "fsutil.h"
+#include "index.h"
 
 #define OUT_SIZE 65536 /* bytes gathered for one write into a memfd */
 
@@ -31,77 +32,6 @@ void maildrop_note(struct maildrop *md, int level, const char *fmt, ...)
 		md->env.note(md->env.ctx, level, text);
 	}
 	errno = saved;
-}
-
-int msg_get(struct maildrop *md, size_t idx, struct msg *out)
-{
-	if (idx >= md->count)
-		return POP_E_RANGE;
-	*out = md->msgs[idx];
-	return 0;
-}
-
-int msg_put(struct maildrop *md, size_t idx, const struct msg *in)
-{
-	if (idx >= md->count)
-		return POP_E_RANGE;
-	md->msgs[idx] = *in;
-	return 0;
-}
-
-/* Room for one more of `each` bytes in an array of *size.  The new array, or NULL. */
-static void *grow(void *array, size_t *size, size_t need, size_t each, size_t first)
-{
-	size_t want = *size ? *size : first;
-	void *p;
-
-	if (need <= *size)
-		return array;
-	while (want < need)
-		if (__builtin_mul_overflow(want, (size_t)2, &want))
-			return NULL;
-	p = reallocarray(array, want, each);
-	if (p)
-		*size = want;
-	return p;
-}
-
-int msg_append(struct maildrop *md, const struct msg *in)
-{
-	struct msg *msgs;
-	uint64_t octets;
-
-	if (__builtin_add_overflow(md->octets, in->octets, &octets))
-		return POP_E_MEMORY;
-	msgs = grow(md->msgs, &md->size, md->count + 1, sizeof(*msgs), 64);
-	if (!msgs)
-		return POP_E_MEMORY;
-	md->msgs = msgs;
-	md->msgs[md->count++] = *in;
-	md->octets = octets;
-	return 0;
-}
-
-int names_append(struct maildrop *md, const char *s, size_t len, uint32_t *at)
-{
-	char *names;
-
-	if (len >= UINT32_MAX || md->names_len > UINT32_MAX - len - 1)
-		return POP_E_LONG;
-	names = grow(md->names, &md->names_size, md->names_len + len + 1, 1, 4096);
-	if (!names)
-		return POP_E_MEMORY;
-	md->names = names;
-	*at = (uint32_t)md->names_len;
-	memcpy(names + md->names_len, s, len);
-	names[md->names_len + len] = '\0';
-	md->names_len += len + 1;
-	return 0;
-}
-
-const char *names_get(struct maildrop *md, uint32_t at)
-{
-	return at < md->names_len ? md->names + at : "";
 }
 
 static void hex_digest(const uint8_t digest[16], char *out)
@@ -171,8 +101,7 @@ void maildrop_close(struct maildrop *md)
 	if (!md)
 		return;
 	md->backend->close(md);
-	free(md->msgs);
-	free(md->names);
+	msg_table_release(md);
 	free(md);
 }
 
@@ -203,10 +132,13 @@ int maildrop_message_octets(struct maildrop *md, size_t idx, uint64_t *octets)
 
 static int know_uidls(struct maildrop *md)
 {
-	int err = md->uidls_known ? 0 : md->backend->uidls(md);
+	int err;
 
+	if (md->uidls_known)
+		return 0;
+	err = md->backend->uidls(md);
 	if (!err)
-		md->uidls_known = true;
+		md->uidls_known = md->changed = true;
 	return err;
 }
 
@@ -279,19 +211,47 @@ static int out_end(struct out *o, int err)
 	return err < 0 ? err : o->fd;
 }
 
+/* Skip the first `records` records of `each` bytes behind a head: a column of the index went there.
+ */
+static void out_skip(struct out *o, size_t head, size_t records, size_t each)
+{
+	o->at = (off_t)(head + records * each);
+}
+
 int maildrop_list_fd(struct maildrop *md)
 {
 	struct out o;
 	int err = out_begin(&o, "pop3d-list");
 
-	for (size_t idx = 0; !err && idx < md->count; idx++) {
+	if (!err && md->indexed) {
+		err = index_copy_octets(md->index, o.fd, 0);
+		out_skip(&o, 0, md->indexed, sizeof(uint64_t));
+	}
+	for (size_t idx = md->indexed; !err && idx < md->count; idx++) {
 		struct msg m;
 
 		err = msg_get(md, idx, &m);
 		if (!err)
 			err = out_put(&o, &m.octets, sizeof(m.octets));
 	}
+	for (size_t i = 0, idx; !err && msg_changed(md, &i, &idx);) {
+		struct msg m;
+
+		err = msg_get(md, idx, &m);
+		if (!err)
+			err = fs_pwrite_all(o.fd, &m.octets, sizeof(m.octets),
+					    (off_t)(idx * sizeof(m.octets)));
+	}
 	return out_end(&o, err);
+}
+
+/* May the ids of the indexed be copied as a column? */
+static bool column_of_ids(const struct maildrop *md)
+{
+	if (!md->indexed || !md->index_ids)
+		return false;
+	return md->env.spec.kind == MAILDROP_MBOX ? !(index_head(md->index)->bits & INDEX_OWN_IDS)
+						  : md->indexed == md->count;
 }
 
 /* Is every id a digest as it is, so that no strings are needed? */
@@ -300,7 +260,7 @@ static int all_digests(struct maildrop *md, bool *all)
 	struct msg m;
 
 	*all = md->env.spec.kind == MAILDROP_MBOX;
-	for (size_t idx = 0; *all && idx < md->count; idx++) {
+	for (size_t idx = column_of_ids(md) ? md->indexed : 0; *all && idx < md->count; idx++) {
 		int err = msg_get(md, idx, &m);
 
 		if (err < 0)
@@ -310,23 +270,50 @@ static int all_digests(struct maildrop *md, bool *all)
 	return 0;
 }
 
+static int digest_ref(struct maildrop *md, size_t idx, struct uidl_digest_ref *ref)
+{
+	struct msg m;
+	int err = msg_get(md, idx, &m);
+
+	if (err < 0)
+		return err;
+	memcpy(ref->digest, m.digest, sizeof(ref->digest));
+	ref->suffix = m.suffix;
+	return 0;
+}
+
 static int put_digests(struct maildrop *md, struct out *o)
 {
 	const struct uidl_list_head head = { .count = md->count, .digests = 1 };
-	int err = out_put(o, &head, sizeof(head));
+	size_t indexed = column_of_ids(md) ? md->indexed : 0;
+	struct uidl_digest_ref ref;
+	uint64_t none;
+	int err = fs_pwrite_all(o->fd, &head, sizeof(head), 0);
 
-	for (size_t idx = 0; !err && idx < md->count; idx++) {
-		struct uidl_digest_ref ref;
-		struct msg m;
-
-		err = msg_get(md, idx, &m);
-		if (err < 0)
-			break;
-		memcpy(ref.digest, m.digest, sizeof(ref.digest));
-		ref.suffix = m.suffix;
-		err = out_put(o, &ref, sizeof(ref));
+	if (!err && indexed)
+		err = index_copy_ids(md->index, o->fd, sizeof(head), &none);
+	out_skip(o, sizeof(head), indexed, sizeof(ref));
+	for (size_t idx = indexed; !err && idx < md->count; idx++) {
+		err = digest_ref(md, idx, &ref);
+		if (!err)
+			err = out_put(o, &ref, sizeof(ref));
+	}
+	for (size_t i = 0, idx; !err && indexed && msg_changed(md, &i, &idx);) {
+		err = digest_ref(md, idx, &ref);
+		if (!err)
+			err = fs_pwrite_all(o->fd, &ref, sizeof(ref),
+					    (off_t)(sizeof(head) + idx * sizeof(ref)));
 	}
 	return err;
+}
+
+/* A Maildir as its index tells it: changes in the session are renames, which change no id. */
+static int put_index_strings(struct maildrop *md, struct out *o)
+{
+	struct uidl_list_head head = { .count = md->count };
+	int err = index_copy_ids(md->index, o->fd, sizeof(head), &head.string_bytes);
+
+	return err < 0 ? err : fs_pwrite_all(o->fd, &head, sizeof(head), 0);
 }
 
 /* References and strings grow side by side, each at its own place of the file. */
@@ -379,8 +366,12 @@ int maildrop_uidl_fd(struct maildrop *md)
 	if (err < 0)
 		return err;
 	err = out_begin(&o, "pop3d-uidl");
-	if (!err)
-		err = digests ? put_digests(md, &o) : put_strings(md, &o);
+	if (!err && digests)
+		err = put_digests(md, &o);
+	else if (!err && md->env.spec.kind == MAILDROP_MAILDIR && column_of_ids(md))
+		err = put_index_strings(md, &o);
+	else if (!err)
+		err = put_strings(md, &o);
 	return out_end(&o, err);
 }
 
@@ -424,5 +415,6 @@ int maildrop_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t 
 
 void maildrop_save(struct maildrop *md)
 {
-	md->backend->save(md);
+	if (md->changed && md->env.state_fd >= 0)
+		md->backend->save(md);
 }

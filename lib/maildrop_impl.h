@@ -31,6 +31,7 @@ struct msg {
 #define MSG_IN_NEW   0x400  /* Maildir: the file is in new/, else in cur/ */
 #define MSG_UIDL     0x800  /* the UIDL is a string of its own (imported) */
 #define MSG_SETTLED  0x1000 /* Maildir: the UIDL is settled: it stays what it is */
+#define MSG_STALE    0x2000 /* it was found changed: to be measured anew at the next open */
 
 struct maildrop_backend {
 	int (*open)(struct maildrop *md, struct pop_why *why);
@@ -43,30 +44,57 @@ struct maildrop_backend {
 };
 extern const struct maildrop_backend mbox_backend, maildir_backend;
 
+struct index;
+struct msg_change;
+
+/*
+ * The table of messages: `indexed` records that stay in an index on disk, those of
+ * them that changed in this session beside it, and the rest in memory.
+ */
 struct maildrop {
 	struct maildrop_env env;
 	const struct maildrop_backend *backend;
-	void *priv;	  /* the backend's */
-	struct msg *msgs; /* reached through msg_get() and msg_put() alone, so that an index can
-			     stand behind them */
-	size_t count, size;
+	void *priv;	     /* the backend's */
+	struct index *index; /* owned; its strings come before those in names; or NULL */
+	size_t indexed;
+	struct msg_change *changes; /* owned: a hash of the changed among the indexed */
+	size_t n_changes, changes_size;
+	uint8_t *verified; /* owned: bits of the indexed, or NULL */
+	struct msg
+		*msgs; /* those from `indexed` on; reached through msg_get() and msg_put() alone */
+	size_t count, size; /* of all; of msgs allocated */
 	uint64_t octets;
 	char *names; /* file names (Maildir) and imported ids, NUL-terminated, one after the other
 		      */
 	size_t names_len, names_size;
 	bool read_only;
 	bool uidls_known;
+	bool index_ids; /* the indexed still have the ids that the index tells, all settled */
+	bool changed;	/* something is known that the index on disk does not tell */
 };
 /* Copy a record out or in.  0 or POP_E_RANGE, POP_E_CORRUPT, POP_E_SYS. */
 int msg_get(struct maildrop *md, size_t idx, struct msg *out);
 int msg_put(struct maildrop *md, size_t idx, const struct msg *in);
 /* Append one; adds to octets.  0 or POP_E_MEMORY. */
 int msg_append(struct maildrop *md, const struct msg *in);
+/* Make the table that of an index (owned from now on, even on error): all its messages. */
+void msg_use_index(struct maildrop *md, struct index *ix);
+/* Bring all records into memory; the index stays for its strings.  0 or an error of msg_get(). */
+int msg_load_all(struct maildrop *md);
+/*
+ * Walk the changed among the indexed: *i begins at 0; true and *idx for each, in no order.
+ */
+bool msg_changed(const struct maildrop *md, size_t *i, size_t *idx);
+/* Forget all records, but no strings: what was read of them before stays where it is. */
+void msg_clear(struct maildrop *md);
+/* Free all of the table. */
+void msg_table_release(struct maildrop *md);
 
 /* Append a string of len bytes to the names; *at is where.  0, POP_E_MEMORY or POP_E_LONG (4 GiB).
  */
 int names_append(struct maildrop *md, const char *s, size_t len, uint32_t *at);
-/* The string at an offset of the names, "" outside them.  Borrowed until the next append. */
+/* The string at an offset of the names, "" outside them.  Borrowed until the next call or append.
+ */
 const char *names_get(struct maildrop *md, uint32_t at);
 
 /*
