@@ -202,7 +202,7 @@ int maildir_uidls(struct maildrop *md)
 {
 	struct uidl_set set = { 0 };
 	uint8_t *again;
-	bool plain, any = false;
+	bool plain = false, any = false;
 	int err = imported_apply(md);
 
 	if (!err)
