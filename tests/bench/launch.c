@@ -272,6 +272,7 @@ int main(int argc, char **argv)
 		return 73;
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_PDEATHSIG, SIGTERM); /* nothing outlives the benchmark */
 	serve(listen_on(port), log_fd, max_sessions, life_s, argv + optind);
 	end_live();
 	print_totals();
