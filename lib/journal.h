@@ -31,7 +31,8 @@ struct range {
  * n == 0: one ftruncate, no journal.  On error before the plan was synced
  * nothing has changed and no journal is left; after it the journal stays, and
  * the next journal_recover() finishes the work.
- * 0, POP_E_SYS, POP_E_MEMORY, POP_E_EXISTS (an unfinished journal: recover first).
+ * 0, POP_E_SYS, POP_E_MEMORY, POP_E_EXISTS (an unfinished journal: recover
+ * first), POP_E_LONG (above 16 million ranges).
  */
 int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t n, uint64_t end,
 		    struct pop_why *why);
