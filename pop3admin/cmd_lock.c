@@ -157,6 +157,9 @@ static int program_of(pid_t pid, char name[PATH_MAX])
 		return POP_E_SYS;
 	name[n] = '\0';
 	name[strcspn(name, "\n")] = '\0';
+	/* a role names itself behind the program: pop3d-maildrop */
+	if (strncmp(name, SERVER "-", sizeof(SERVER)) == 0)
+		name[sizeof(SERVER) - 1] = '\0';
 	return 0;
 }
 
