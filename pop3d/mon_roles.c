@@ -16,8 +16,9 @@
 #include "mon.h"
 #include "role.h"
 
-#define FILES_FEW  16
-#define FILES_MANY 1024 /* descriptors in flight are counted per uid, machine-wide */
+#define FILES_FEW     16
+#define FILES_SESSION (FILES_FEW + IPC_BATCH_MAX) /* a window of messages, each with its own */
+#define FILES_MANY    1024 /* descriptors in flight are counted per uid, machine-wide */
 
 /* No client, no log: what a role that is not the session has as 0, 1 and 2. */
 static void detach_client(const struct monitor *mon)
@@ -80,6 +81,7 @@ int mon_start_session(struct monitor *mon)
 		struct role_rights rights = rights_of(mon, ROLE_SESSION, parent);
 		int keep[1] = { fd };
 
+		rights.files = FILES_SESSION;
 		role_title("pop3d-session");
 		role_enter(&rights, keep, 1);
 		_exit(net_run(&start));
