@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "fsutil.h"
 #include "mbox.h"
+#include "imported.h"
 #include "uidl.h"
 
 #define OPEN_TRIES   3
@@ -297,43 +298,63 @@ int mbox_digests(struct maildrop *md, int fd, struct msg *m, size_t n)
 	return err;
 }
 
-/* The ids that messages have already. */
-static int known_ids(struct maildrop *md, struct uidl_set *set, const struct msg *m, size_t n)
+/* Which messages had no id when ids were asked for: bit idx % 8 of byte idx / 8. */
+static bool is_fresh(const uint8_t *fresh, size_t idx)
+{
+	return fresh[idx / 8] >> idx % 8 & 1;
+}
+
+/* Digests for those of m[0..n) that have no id; they are messages base, base + 1, ... */
+static int make_digests(struct maildrop *md, uint8_t *fresh, size_t base, struct msg *m, size_t n)
+{
+	struct mbox *mb = md->priv;
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		if (!has_id(&m[i]))
+			fresh[(base + i) / 8] |= (uint8_t)(1u << (base + i) % 8);
+	err = mbox_digests(md, mb->fd, m, n);
+	for (size_t i = 0; i < n && err == 0; i++) {
+		if (!is_fresh(fresh, base + i))
+			continue;
+		err = has_id(&m[i]) ? msg_put(md, base + i, &m[i]) : POP_E_CHANGED;
+	}
+	return err;
+}
+
+/* Enter the ids that are there already, imported ones with them. */
+static int known_ids(struct maildrop *md, struct uidl_set *set, const uint8_t *fresh)
 {
 	char id[UIDL_MAX + 1];
 	int err = 0, len;
 
-	for (size_t i = 0; i < n && err >= 0; i++) {
-		if (!has_id(&m[i]))
+	for (size_t i = 0; i < md->count && err >= 0; i++) {
+		struct msg m;
+
+		err = msg_get(md, i, &m);
+		if (err < 0 || (is_fresh(fresh, i) && !(m.flags & MSG_UIDL)))
 			continue;
-		len = msg_uidl(md, &m[i], id);
+		len = msg_uidl(md, &m, id);
 		err = len < 0 ? len : uidl_set_add(set, id, (size_t)len);
 	}
 	return err < 0 ? err : 0;
 }
 
-/* Ids for those of m[0..n) that have none; they are messages base, base + 1, ... */
-static int make_ids(struct maildrop *md, struct uidl_set *set, size_t base, struct msg *m, size_t n)
+/* Suffixes for the ids made from digests that others have too. */
+static int claim_ids(struct maildrop *md, struct uidl_set *set, const uint8_t *fresh)
 {
-	struct mbox *mb = md->priv;
-	bool *fresh = calloc(n, sizeof(*fresh));
-	int err = fresh ? 0 : POP_E_MEMORY;
+	int err = 0;
 
-	for (size_t i = 0; i < n && err == 0; i++)
-		fresh[i] = !has_id(&m[i]);
-	if (err == 0)
-		err = mbox_digests(md, mb->fd, m, n);
-	for (size_t i = 0; i < n && err == 0; i++) {
-		if (!fresh[i])
+	for (size_t i = 0; i < md->count && err == 0; i++) {
+		struct msg m;
+
+		err = is_fresh(fresh, i) ? msg_get(md, i, &m) : 0;
+		if (err < 0 || !is_fresh(fresh, i) || m.flags & MSG_UIDL)
 			continue;
-		if (!has_id(&m[i]))
-			err = POP_E_CHANGED;
+		err = uidl_set_claim_digest(set, m.digest, &m.suffix);
 		if (err == 0)
-			err = uidl_set_claim_digest(set, m[i].digest, &m[i].suffix);
-		if (err == 0)
-			err = msg_put(md, base + i, &m[i]);
+			err = msg_put(md, i, &m);
 	}
-	free(fresh);
 	return err;
 }
 
@@ -349,23 +370,25 @@ static int get_batch(struct maildrop *md, size_t base, struct msg *m, size_t n)
 static int mbox_uidls(struct maildrop *md)
 {
 	struct msg *batch = calloc(DIGEST_BATCH, sizeof(*batch));
+	uint8_t *fresh = calloc(md->count / 8 + 1, 1);
 	struct uidl_set set = { 0 };
 	size_t n;
-	int err = batch ? uidl_set_init(&set, md->count) : POP_E_MEMORY;
+	int err = batch && fresh ? uidl_set_init(&set, md->count) : POP_E_MEMORY;
 
 	for (size_t i = 0; i < md->count && err == 0; i += n) {
 		n = md->count - i < DIGEST_BATCH ? md->count - i : DIGEST_BATCH;
 		err = get_batch(md, i, batch, n);
 		if (err == 0)
-			err = known_ids(md, &set, batch, n);
+			err = make_digests(md, fresh, i, batch, n);
 	}
-	for (size_t i = 0; i < md->count && err == 0; i += n) {
-		n = md->count - i < DIGEST_BATCH ? md->count - i : DIGEST_BATCH;
-		err = get_batch(md, i, batch, n);
-		if (err == 0)
-			err = make_ids(md, &set, i, batch, n);
-	}
+	if (err == 0)
+		err = imported_apply(md);
+	if (err == 0)
+		err = known_ids(md, &set, fresh);
+	if (err == 0)
+		err = claim_ids(md, &set, fresh);
 	uidl_set_release(&set);
+	free(fresh);
 	free(batch);
 	return err;
 }
