@@ -66,7 +66,8 @@ int imported_save(struct imported *im, int state_fd);
 
 /*
  * Give every message of md that has no settled id the imported one, where there
- * is one that no other message has (MSG_UIDL and MSG_SETTLED).  Messages of an
+ * is one that no other message has (MSG_UIDL and MSG_SETTLED); where ids were imported
+ * since the index was made (md->imports_new) also to those that have one.  Messages of an
  * mbox must have their digests.  Reads the file of md->env.state_fd; costs one
  * open where there is none.  0 or an error of imported_load().
  */

@@ -79,7 +79,8 @@ static int give_all(struct maildrop *md, struct imported *im)
 		if (err < 0)
 			break;
 		id = lookup(md, im, counts, &m);
-		if (id && !(m.flags & (MSG_SETTLED | MSG_UIDL)))
+		/* what was imported since comes before what was settled without it */
+		if (id && (md->imports_new || !(m.flags & (MSG_SETTLED | MSG_UIDL))))
 			err = give(md, idx, &m, id, &taken);
 	}
 	uidl_set_release(&taken);

@@ -29,6 +29,7 @@ struct index {
 	int fd;
 	struct index_head head;
 	enum maildrop_kind kind;
+	uint8_t key[16];
 	uint64_t *sums; /* owned: of each block */
 	struct index_extent parts[PARTS];
 	struct slot slots[PARTS];
@@ -205,6 +206,7 @@ static int open_checked(struct index *ix, int state_fd, const struct spec *spec)
 		.bits = h.bits,
 	};
 	ix->kind = (enum maildrop_kind)h.kind;
+	memcpy(ix->key, h.key, sizeof(ix->key));
 	err = read_sums(ix, &h);
 	if (!err && st.st_size <= SMALL)
 		err = check_all(ix);
@@ -348,34 +350,63 @@ const char *index_string(struct index *ix, uint32_t handle)
 	return get_name(ix, r.name);
 }
 
-static int copy_part(struct index *ix, enum index_part part, int fd, off_t offset)
+/* Give every block of a part, in order, to put(ctx, data, len, place in the part). */
+static int each_block(struct index *ix, enum index_part part,
+		      int (*put)(void *ctx, const uint8_t *data, size_t len, uint64_t at),
+		      void *ctx)
 {
 	const struct index_extent *e = &ix->parts[part];
+	int err = 0;
 
-	for (uint64_t at = 0; at < e->size; at += e->each) {
+	for (uint64_t at = 0; at < e->size && !err; at += e->each) {
 		const struct slot *s = load_block(ix, part, at / e->each);
 
-		if (!s)
-			return load_error();
-		if (fs_pwrite_all(fd, s->data, s->len, offset + (off_t)at) < 0)
-			return POP_E_SYS;
+		err = s ? put(ctx, s->data, s->len, at) : load_error();
 	}
+	return err;
+}
+
+struct target {
+	int fd;
+	off_t offset;
+};
+
+static int put_file(void *ctx, const uint8_t *data, size_t len, uint64_t at)
+{
+	const struct target *t = ctx;
+
+	return fs_pwrite_all(t->fd, data, len, t->offset + (off_t)at);
+}
+
+static int put_memory(void *ctx, const uint8_t *data, size_t len, uint64_t at)
+{
+	memcpy((uint8_t *)ctx + at, data, len);
 	return 0;
 }
 
 int index_copy_octets(struct index *ix, int fd, off_t offset)
 {
-	return copy_part(ix, PART_OCTETS, fd, offset);
+	return each_block(ix, PART_OCTETS, put_file, &(struct target){ fd, offset });
 }
 
-int index_copy_ids(struct index *ix, int fd, off_t offset, uint64_t *string_bytes)
+int index_copy_ids(struct index *ix, int fd, off_t offset, off_t strings, uint64_t *string_bytes)
 {
-	int err = copy_part(ix, PART_IDS, fd, offset);
+	int err = each_block(ix, PART_IDS, put_file, &(struct target){ fd, offset });
 
 	*string_bytes = ix->parts[PART_ID_TEXT].size;
-	if (!err)
-		err = copy_part(ix, PART_ID_TEXT, fd, offset + (off_t)ix->parts[PART_IDS].size);
-	return err;
+	return err < 0 ? err
+		       : each_block(ix, PART_ID_TEXT, put_file, &(struct target){ fd, strings });
+}
+
+int index_hashes(struct index *ix, uint64_t *out)
+{
+	return ix->kind == MAILDROP_MAILDIR ? each_block(ix, PART_HASHES, put_memory, out)
+					    : POP_E_RANGE;
+}
+
+uint64_t index_hash_of(const struct index *ix, const char *name, bool in_new)
+{
+	return index_hash(ix->key, name, in_new);
 }
 
 void index_remove(int state_fd)

@@ -31,7 +31,8 @@ struct index_head {
 #define INDEX_UIDLS    4u	   /* all ids are settled */
 #define INDEX_HIDDEN   8u	   /* mbox: the first message is IMAP servers' internal data */
 #define INDEX_OWN_IDS  16u	   /* mbox: some ids are strings of their own */
-#define INDEX_BITS     31u
+#define INDEX_PLAIN    32u	   /* Maildir: every id is the base of its name, and they ascend */
+#define INDEX_BITS     63u
 
 struct index;
 
@@ -57,11 +58,19 @@ const char *index_string(struct index *ix, uint32_t handle);
 
 /*
  * Copy a whole column to fd at offset: octets as uint64_t; ids as struct
- * uidl_digest_ref (mbox, where not INDEX_OWN_IDS) or struct uidl_string_ref (Maildir),
- * and behind these the strings.  0, POP_E_CORRUPT, POP_E_SYS.
+ * uidl_digest_ref (mbox, where not INDEX_OWN_IDS) or struct uidl_string_ref (Maildir;
+ * their strings go to another offset).  0, POP_E_CORRUPT, POP_E_SYS.
  */
 int index_copy_octets(struct index *ix, int fd, off_t offset);
-int index_copy_ids(struct index *ix, int fd, off_t offset, uint64_t *string_bytes);
+int index_copy_ids(struct index *ix, int fd, off_t offset, off_t strings, uint64_t *string_bytes);
+
+/*
+ * Maildir: the hashes of all file names (count of them), 0 where a name must not be
+ * believed (MSG_STALE); and the hash of a name in this index.  The lowest bit tells
+ * whether it is in new/.
+ */
+int index_hashes(struct index *ix, uint64_t *out);
+uint64_t index_hash_of(const struct index *ix, const char *name, bool in_new);
 
 /* Make a new index of `count` records; exactly one of commit and abort ends it. */
 struct index_writer;

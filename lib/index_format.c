@@ -15,6 +15,13 @@ void index_path_digest(const struct spec *spec, uint8_t out[16])
 	siphash128(key, spec->path, strlen(spec->path), out);
 }
 
+uint64_t index_hash(const uint8_t key[16], const char *name, bool in_new)
+{
+	uint64_t hash = siphash64(key, name, strlen(name)) & ~UINT64_C(1);
+
+	return (hash ? hash : 2) | in_new;
+}
+
 size_t index_element(enum maildrop_kind kind, enum index_part part)
 {
 	switch (part) {
@@ -25,6 +32,8 @@ size_t index_element(enum maildrop_kind kind, enum index_part part)
 	case PART_IDS:
 		return kind == MAILDROP_MBOX ? sizeof(struct uidl_digest_ref)
 					     : sizeof(struct uidl_string_ref);
+	case PART_HASHES:
+		return kind == MAILDROP_MAILDIR ? sizeof(uint64_t) : 0;
 	default:
 		return 1;
 	}
@@ -43,7 +52,7 @@ uint64_t index_layout(const struct index_header *h, struct index_extent extents[
 		e->size = part == PART_ID_TEXT ? h->id_text_size
 			  : part == PART_NAMES ? h->names_size
 					       : h->count * element;
-		e->each = INDEX_BLOCK / element * element;
+		e->each = element ? INDEX_BLOCK / element * element : INDEX_BLOCK;
 		e->first = blocks;
 		at += e->size;
 		blocks += e->size / e->each + (e->size % e->each != 0);

@@ -20,6 +20,7 @@ enum index_part {
 	PART_RECORDS, /* struct index_record */
 	PART_OCTETS,  /* uint64_t */
 	PART_IDS,     /* mbox: struct uidl_digest_ref; Maildir: struct uidl_string_ref */
+	PART_HASHES,  /* Maildir: uint64_t, of the file names; mbox: nothing */
 	PART_ID_TEXT, /* Maildir: the ids, without NUL; what is no id yet is the name's base */
 	PART_NAMES,   /* strings with NUL, each within one block: see index_record.name */
 	PARTS,
@@ -32,6 +33,7 @@ struct index_header {
 	uint32_t kind; /* enum maildrop_kind */
 	uint32_t bits;
 	uint8_t path[16]; /* digest of the maildrop's path */
+	uint8_t key[16];  /* of PART_HASHES, random */
 	uint64_t count, octets;
 	uint64_t id_text_size, names_size;
 	uint64_t file_size;
@@ -40,7 +42,7 @@ struct index_header {
 	uint64_t tail_sum, last;
 	uint64_t sum; /* of all before */
 };
-_Static_assert(sizeof(struct index_header) == 208, "header without gaps");
+_Static_assert(sizeof(struct index_header) == 224, "header without gaps");
 
 struct index_record {
 	uint64_t place; /* mbox: offset; Maildir: mtime_ns */
@@ -76,8 +78,10 @@ struct index_extent {
 /* Lay the parts out.  The number of blocks; *end: where the checksums begin. */
 uint64_t index_layout(const struct index_header *h, struct index_extent extents[PARTS],
 		      uint64_t *end);
-/* Bytes of one element of a part; 1 for text. */
+/* Bytes of one element of a part; 1 for text; 0: the part is empty. */
 size_t index_element(enum maildrop_kind kind, enum index_part part);
+/* The hash of a file name, its lowest bit tells whether it is in new/; never 0. */
+uint64_t index_hash(const uint8_t key[16], const char *name, bool in_new);
 void index_path_digest(const struct spec *spec, uint8_t out[16]);
 
 #endif

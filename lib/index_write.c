@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 #include "index_impl.h"
 #include "fsutil.h"
@@ -136,6 +137,10 @@ int index_write_begin(struct index_writer **out, int state_fd, const struct spec
 	w->h.kind = spec->kind;
 	w->h.count = count;
 	index_path_digest(spec, w->h.path);
+	if (getrandom(w->h.key, sizeof(w->h.key), 0) != sizeof(w->h.key)) {
+		index_write_abort(w);
+		return POP_E_SYS;
+	}
 	if (count > INT32_MAX || lay_out(w) < 0) {
 		index_write_abort(w);
 		return POP_E_MEMORY;
@@ -225,6 +230,7 @@ int index_write(struct index_writer *w, const struct msg *m, const char *name, c
 		.flags = m->flags & INDEX_FLAGS & ~(uint32_t)MSG_UIDL,
 	};
 	struct uidl_digest_ref id = { .suffix = m->suffix };
+	uint64_t hash;
 	int err = 0;
 
 	if (w->written == w->h.count)
@@ -233,7 +239,10 @@ int index_write(struct index_writer *w, const struct msg *m, const char *name, c
 		r.place = (uint64_t)m->mtime_ns;
 		r.mark = m->ino;
 		r.flags &= ~(uint32_t)MSG_DIGEST;
-		err = put_file_name(w, &r, name, uidl);
+		hash = r.flags & MSG_STALE ? 0 : index_hash(w->h.key, name, r.flags & MSG_IN_NEW);
+		err = put(w, PART_HASHES, &hash, sizeof(hash));
+		if (!err)
+			err = put_file_name(w, &r, name, uidl);
 	} else {
 		r.place = m->offset;
 		r.mark = m->header_sum;

@@ -5,6 +5,7 @@
 #ifndef POP_MAILDIR_IMPL_H
 #define POP_MAILDIR_IMPL_H
 
+#include <limits.h>
 #include "maildrop_impl.h"
 
 enum maildir_sub { SUB_CUR, SUB_NEW, SUB_COUNT };
@@ -87,6 +88,35 @@ int maildir_find(const struct maildir *dir, const struct msg *m, const char *nam
  * then recorded), and check that it is what was scanned.  A descriptor, POP_E_CHANGED, POP_E_SYS.
  */
 int maildir_open_message(struct maildrop *md, size_t idx, struct msg *m, struct stat *st);
+
+/* Messages known from before, in the order of their bases: an index, or an earlier reading. */
+struct known {
+	struct maildrop *md; /* whose strings they use */
+	size_t count;
+	struct msg *msgs; /* owned; NULL: those of the index */
+	size_t *only;	  /* owned: which of the index; NULL: all */
+	size_t cached;	  /* record + 1 that is in m */
+	struct msg m;
+	char name[NAME_MAX + 1]; /* of its file */
+	uint64_t number;	 /* of its base */
+};
+
+/* Have message i in k->m and k->name.  0 or an error. */
+int known_get(struct known *k, size_t i);
+/* Append a message for each name; both lists are in the order of their bases. */
+int maildir_join(struct maildrop *md, const struct name_list *l, struct known *k);
+/*
+ * Messages that share a base stand in the order of what a copy of the Maildir keeps, so that
+ * their ids are the same there.  All of the table is in memory.
+ */
+int maildir_order_twins(struct maildrop *md);
+/*
+ * The same as join and order for a list that is not sorted, where the index (all of the table
+ * before) knows nearly all names: what it knows is left where it is.
+ *   kept_sub  a directory whose names are not in the list since none changed, or -1
+ * 1 done, 0 too much is unknown, nothing was done; or an error.
+ */
+int maildir_join_index(struct maildrop *md, const struct name_list *l, int kept_sub);
 
 /*
  * Fill md with the messages of both directories: from its index, as far as their stamps

@@ -5,6 +5,7 @@
  *           after the client was answered.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -21,7 +22,8 @@ static void fill_head(const struct maildrop *md, struct index_head *head)
 {
 	const struct maildir *dir = md->priv;
 
-	*head = (struct index_head){ .bits = md->uidls_known ? INDEX_UIDLS : 0 };
+	*head = (struct index_head){ .bits = md->uidls_known ? INDEX_UIDLS | INDEX_PLAIN : 0 };
+	head->imported = maildrop_imports(md);
 	for (int sub = 0; sub < SUB_COUNT; sub++) {
 		head->made_from[sub].ino = dir->stamps[sub].ino;
 		head->made_from[sub].mtime_ns = dir->stamps[sub].mtime_ns;
@@ -41,10 +43,17 @@ static int own_id(struct maildrop *md, const struct msg *m, char uidl[UIDL_MAX +
 	return msg_uidl(md, m, uidl) < 0 ? POP_E_CORRUPT : 1;
 }
 
-static int write_message(struct maildrop *md, struct index_writer *w, size_t idx,
-			 struct index_head *head)
+/* What is gathered while the records are written. */
+struct saving {
+	struct index_writer *w;
+	struct index_head head;
+	char before[NAME_MAX + 1]; /* the name before */
+};
+
+static int write_message(struct maildrop *md, struct saving *s, size_t idx)
 {
 	char uidl[UIDL_MAX + 1];
+	const char *name;
 	struct msg m;
 	int err = msg_get(md, idx, &m), own;
 
@@ -55,28 +64,33 @@ static int write_message(struct maildrop *md, struct index_writer *w, size_t idx
 		return own;
 	if (md->uidls_known)
 		m.flags |= MSG_SETTLED;
-	head->octets += m.octets;
-	return index_write(w, &m, names_get(md, m.name), own ? uidl : NULL);
+	s->head.octets += m.octets;
+	name = names_get(md, m.name);
+	if (strlen(name) > NAME_MAX)
+		return POP_E_CORRUPT;
+	if (own || base_compare(base_number(s->before), s->before, base_number(name), name) >= 0)
+		s->head.bits &= ~INDEX_PLAIN;
+	memcpy(s->before, name, strlen(name) + 1);
+	return index_write(s->w, &m, name, own ? uidl : NULL);
 }
 
 void maildir_save(struct maildrop *md)
 {
 	const struct maildir *dir = md->priv;
-	struct index_writer *w;
-	struct index_head head;
+	struct saving s = { .w = NULL };
 	int err;
 
-	fill_head(md, &head);
+	fill_head(md, &s.head);
 	for (size_t idx = 0; idx < md->count; idx++)
-		head.count += !is_removed(dir, idx);
-	err = index_write_begin(&w, md->env.state_fd, &md->env.spec, head.count);
+		s.head.count += !is_removed(dir, idx);
+	err = index_write_begin(&s.w, md->env.state_fd, &md->env.spec, s.head.count);
 	for (size_t idx = 0; idx < md->count && !err; idx++)
 		if (!is_removed(dir, idx))
-			err = write_message(md, w, idx, &head);
+			err = write_message(md, &s, idx);
 	if (!err)
-		err = index_write_commit(w, &head);
-	else if (w)
-		index_write_abort(w);
+		err = index_write_commit(s.w, &s.head);
+	else if (s.w)
+		index_write_abort(s.w);
 	if (!err)
 		md->changed = false;
 	else

@@ -13,6 +13,7 @@
 #include "maildir_impl.h"
 #include "fsutil.h"
 #include "imported.h"
+#include "index.h"
 #include "uidl.h"
 
 #define BATCH 256 /* digests asked for at once */
@@ -162,6 +163,7 @@ static int enter_settled(struct maildrop *md, struct uidl_set *set)
 		if (err == 0) {
 			m.flags &= ~(uint32_t)(MSG_SETTLED | MSG_UIDL | MSG_DIGEST);
 			m.suffix = 0;
+			md->index_ids = false;
 			err = msg_put(md, idx, &m);
 		}
 	}
@@ -174,10 +176,14 @@ static int enter_settled(struct maildrop *md, struct uidl_set *set)
  */
 static int all_plain(struct maildrop *md, bool *plain)
 {
-	char before[256] = "";
+	char before[UIDL_MAX + 1] = "";
+	size_t idx = 0;
 
 	*plain = true;
-	for (size_t idx = 0; *plain && idx < md->count; idx++) {
+	/* what the index tells so of need not be looked at, but for the last one */
+	if (md->index_ids && index_head(md->index)->bits & INDEX_PLAIN)
+		idx = md->indexed - 1;
+	for (; *plain && idx < md->count; idx++) {
 		const char *name;
 		struct msg m;
 		size_t len;
@@ -203,8 +209,11 @@ int maildir_uidls(struct maildrop *md)
 	struct uidl_set set = { 0 };
 	uint8_t *again;
 	bool plain = false, any = false;
-	int err = imported_apply(md);
+	int err;
 
+	if (md->imports_new)
+		md->index_ids = false;
+	err = imported_apply(md);
 	if (!err)
 		err = all_plain(md, &plain);
 	if (err < 0 || plain)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "maildrop_impl.h"
 #include "fsutil.h"
+#include "imported.h"
 #include "index.h"
 
 #define OUT_SIZE 65536 /* bytes gathered for one write into a memfd */
@@ -74,6 +75,16 @@ int msg_uidl(struct maildrop *md, const struct msg *m, char out[UIDL_MAX + 1])
 	return (int)n;
 }
 
+/* How the file of imported ids looks, all zero where there is none. */
+static void stamp_imports(struct maildrop *md)
+{
+	struct stat st;
+
+	if (md->env.state_fd >= 0 &&
+	    fstatat(md->env.state_fd, IMPORTED_FILE, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		file_stamp_of(&st, &md->imports);
+}
+
 int maildrop_open(struct maildrop **out, const struct maildrop_env *env, struct pop_why *why)
 {
 	struct maildrop *md = calloc(1, sizeof(*md));
@@ -84,6 +95,7 @@ int maildrop_open(struct maildrop **out, const struct maildrop_env *env, struct 
 		return pop_why(why, POP_E_MEMORY, "out of memory");
 	md->env = *env;
 	md->backend = env->spec.kind == MAILDROP_MBOX ? &mbox_backend : &maildir_backend;
+	stamp_imports(md);
 	err = md->backend->open(md, why);
 	if (err < 0) {
 		int saved = errno;
@@ -128,6 +140,23 @@ int maildrop_message_octets(struct maildrop *md, size_t idx, uint64_t *octets)
 	if (!err)
 		*octets = m.octets;
 	return err;
+}
+
+void maildrop_trust_ids(struct maildrop *md)
+{
+	const struct index_head *head = index_head(md->index);
+
+	md->imports_new = memcmp(&md->imports, &head->imported, sizeof(md->imports)) != 0;
+	md->index_ids = md->indexed && !md->imports_new && head->bits & INDEX_UIDLS;
+	md->uidls_known = md->index_ids && md->indexed == md->count;
+}
+
+struct file_stamp maildrop_imports(const struct maildrop *md)
+{
+	/* not yet given to messages that the old index knew: the next session shall see it */
+	if (md->imports_new && !md->uidls_known)
+		return index_head(md->index)->imported;
+	return md->imports;
 }
 
 static int know_uidls(struct maildrop *md)
@@ -250,8 +279,8 @@ static bool column_of_ids(const struct maildrop *md)
 {
 	if (!md->indexed || !md->index_ids)
 		return false;
-	return md->env.spec.kind == MAILDROP_MBOX ? !(index_head(md->index)->bits & INDEX_OWN_IDS)
-						  : md->indexed == md->count;
+	return md->env.spec.kind == MAILDROP_MAILDIR ||
+	       !(index_head(md->index)->bits & INDEX_OWN_IDS);
 }
 
 /* Is every id a digest as it is, so that no strings are needed? */
@@ -291,7 +320,7 @@ static int put_digests(struct maildrop *md, struct out *o)
 	int err = fs_pwrite_all(o->fd, &head, sizeof(head), 0);
 
 	if (!err && indexed)
-		err = index_copy_ids(md->index, o->fd, sizeof(head), &none);
+		err = index_copy_ids(md->index, o->fd, sizeof(head), 0, &none);
 	out_skip(o, sizeof(head), indexed, sizeof(ref));
 	for (size_t idx = indexed; !err && idx < md->count; idx++) {
 		err = digest_ref(md, idx, &ref);
@@ -307,44 +336,52 @@ static int put_digests(struct maildrop *md, struct out *o)
 	return err;
 }
 
-/* A Maildir as its index tells it: changes in the session are renames, which change no id. */
-static int put_index_strings(struct maildrop *md, struct out *o)
+static int put_string(struct maildrop *md, struct out *refs, struct out *strings,
+		      struct uidl_list_head *head, size_t idx)
 {
-	struct uidl_list_head head = { .count = md->count };
-	int err = index_copy_ids(md->index, o->fd, sizeof(head), &head.string_bytes);
+	struct uidl_string_ref ref = { .offset = (uint32_t)head->string_bytes };
+	char uidl[UIDL_MAX + 1];
+	struct msg m;
+	int err, len;
 
-	return err < 0 ? err : fs_pwrite_all(o->fd, &head, sizeof(head), 0);
+	if (head->string_bytes > UINT32_MAX - UIDL_MAX)
+		return POP_E_LONG;
+	err = msg_get(md, idx, &m);
+	if (err < 0)
+		return err;
+	len = msg_uidl(md, &m, uidl);
+	if (len < 0)
+		return len;
+	head->string_bytes += (uint64_t)len;
+	err = out_put(refs, &ref, sizeof(ref));
+	return err < 0 ? err : out_put(strings, uidl, (size_t)len);
 }
 
-/* References and strings grow side by side, each at its own place of the file. */
+/*
+ * References and strings grow side by side, each at its own place of the file.
+ * The first are those of the index, where there is one: changes beside it are
+ * renames, which change no id.
+ */
 static int put_strings(struct maildrop *md, struct out *refs)
 {
 	struct uidl_list_head head = { .count = md->count };
+	const size_t each = sizeof(struct uidl_string_ref);
+	bool column = md->env.spec.kind == MAILDROP_MAILDIR && column_of_ids(md);
+	size_t indexed = column ? md->indexed : 0;
 	struct out strings = { .fd = refs->fd };
-	char uidl[UIDL_MAX + 1];
-	int err;
+	int err = 0;
 
-	strings.at = (off_t)(sizeof(head) + md->count * sizeof(struct uidl_string_ref));
+	strings.at = (off_t)(sizeof(head) + md->count * each);
+	if (indexed)
+		err = index_copy_ids(md->index, refs->fd, sizeof(head), strings.at,
+				     &head.string_bytes);
+	strings.at += (off_t)head.string_bytes;
+	out_skip(refs, sizeof(head), indexed, each);
 	strings.bytes = malloc(OUT_SIZE);
-	err = strings.bytes ? out_put(refs, &head, sizeof(head)) : POP_E_MEMORY;
-	for (size_t idx = 0; !err && idx < md->count; idx++) {
-		struct uidl_string_ref ref = { .offset = (uint32_t)head.string_bytes };
-		struct msg m;
-		int len;
-
-		err = head.string_bytes > UINT32_MAX - UIDL_MAX ? POP_E_LONG : msg_get(md, idx, &m);
-		if (err < 0)
-			break;
-		len = msg_uidl(md, &m, uidl);
-		if (len < 0) {
-			err = len;
-			break;
-		}
-		err = out_put(refs, &ref, sizeof(ref));
-		if (!err)
-			err = out_put(&strings, uidl, (size_t)len);
-		head.string_bytes += (uint64_t)len;
-	}
+	if (!strings.bytes)
+		err = POP_E_MEMORY;
+	for (size_t idx = indexed; !err && idx < md->count; idx++)
+		err = put_string(md, refs, &strings, &head, idx);
 	if (!err)
 		err = out_flush(&strings);
 	if (!err)
@@ -368,8 +405,6 @@ int maildrop_uidl_fd(struct maildrop *md)
 	err = out_begin(&o, "pop3d-uidl");
 	if (!err && digests)
 		err = put_digests(md, &o);
-	else if (!err && md->env.spec.kind == MAILDROP_MAILDIR && column_of_ids(md))
-		err = put_index_strings(md, &o);
 	else if (!err)
 		err = put_strings(md, &o);
 	return out_end(&o, err);

@@ -69,8 +69,10 @@ struct maildrop {
 	size_t names_len, names_size;
 	bool read_only;
 	bool uidls_known;
-	bool index_ids; /* the indexed still have the ids that the index tells, all settled */
-	bool changed;	/* something is known that the index on disk does not tell */
+	bool index_ids;	  /* the indexed still have the ids that the index tells, all settled */
+	bool imports_new; /* ids were imported after the index was made: they come first */
+	struct file_stamp imports; /* of the file of imported ids at the start of the session */
+	bool changed;		   /* something is known that the index on disk does not tell */
 };
 /* Copy a record out or in.  0 or POP_E_RANGE, POP_E_CORRUPT, POP_E_SYS. */
 int msg_get(struct maildrop *md, size_t idx, struct msg *out);
@@ -79,6 +81,8 @@ int msg_put(struct maildrop *md, size_t idx, const struct msg *in);
 int msg_append(struct maildrop *md, const struct msg *in);
 /* Make the table that of an index (owned from now on, even on error): all its messages. */
 void msg_use_index(struct maildrop *md, struct index *ix);
+/* Make the table that of its index again, after msg_clear(). */
+void msg_reuse_index(struct maildrop *md);
 /* Bring all records into memory; the index stays for its strings.  0 or an error of msg_get(). */
 int msg_load_all(struct maildrop *md);
 /*
@@ -104,6 +108,12 @@ const char *names_get(struct maildrop *md, uint32_t at);
  * Its length, or POP_E_CORRUPT where it has no form of a UIDL.
  */
 int msg_uidl(struct maildrop *md, const struct msg *m, char out[UIDL_MAX + 1]);
+
+/* The stamp of the imported ids for a new index. */
+struct file_stamp maildrop_imports(const struct maildrop *md);
+/* Set imports, imports_new, uidls_known and index_ids for a table that begins with all of its
+ * index. */
+void maildrop_trust_ids(struct maildrop *md);
 
 /* Send a sentence to env.note, if there is one. */
 void maildrop_note(struct maildrop *md, int level, const char *fmt, ...)

@@ -226,10 +226,15 @@ int msg_append(struct maildrop *md, const struct msg *in)
 
 void msg_use_index(struct maildrop *md, struct index *ix)
 {
-	const struct index_head *head = index_head(ix);
-
 	msg_table_release(md);
 	md->index = ix;
+	msg_reuse_index(md);
+}
+
+void msg_reuse_index(struct maildrop *md)
+{
+	const struct index_head *head = index_head(md->index);
+
 	md->indexed = md->count = (size_t)head->count;
 	md->octets = head->octets;
 }
