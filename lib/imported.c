@@ -153,7 +153,7 @@ static struct imported_entry *find(struct imported *im, const char *key)
 	return &im->entries[at];
 }
 
-static int base_key(const char *base, size_t len, char key[IMPORTED_KEY_MAX])
+int imported_base_key(const char *base, size_t len, char key[IMPORTED_KEY_MAX])
 {
 	static const char hex[] = "0123456789ABCDEF";
 	size_t n = sizeof("base ") - 1;
@@ -176,7 +176,7 @@ static int base_key(const char *base, size_t len, char key[IMPORTED_KEY_MAX])
 	return 0;
 }
 
-static void digest_key(const uint8_t digest[16], uint32_t ordinal, char key[IMPORTED_KEY_MAX])
+void imported_digest_key(const uint8_t digest[16], uint32_t ordinal, char key[IMPORTED_KEY_MAX])
 {
 	char hex[UIDL_MAX + 1];
 
@@ -195,14 +195,14 @@ const char *imported_by_base(struct imported *im, const char *base, size_t len)
 {
 	char key[IMPORTED_KEY_MAX];
 
-	return base_key(base, len, key) < 0 ? NULL : id_of(im, key);
+	return imported_base_key(base, len, key) < 0 ? NULL : id_of(im, key);
 }
 
 const char *imported_by_digest(struct imported *im, const uint8_t digest[16], uint32_t ordinal)
 {
 	char key[IMPORTED_KEY_MAX];
 
-	digest_key(digest, ordinal, key);
+	imported_digest_key(digest, ordinal, key);
 	return id_of(im, key);
 }
 
@@ -211,7 +211,7 @@ size_t imported_digest_place(struct imported *im, const uint8_t digest[16])
 	char key[IMPORTED_KEY_MAX];
 	size_t at, n;
 
-	digest_key(digest, 0, key);
+	imported_digest_key(digest, 0, key);
 	n = strlen(key) - 1; /* without the ordinal */
 	key[n] = '\0';
 	at = lower_bound(im, key);
@@ -219,7 +219,7 @@ size_t imported_digest_place(struct imported *im, const uint8_t digest[16])
 										      : SIZE_MAX;
 }
 
-static int set(struct imported *im, const char *key, const char *id)
+int imported_set(struct imported *im, const char *key, const char *id)
 {
 	struct imported_entry *e;
 	uint32_t at;
@@ -246,9 +246,9 @@ static int set(struct imported *im, const char *key, const char *id)
 int imported_set_base(struct imported *im, const char *base, size_t len, const char *id)
 {
 	char key[IMPORTED_KEY_MAX];
-	int err = base_key(base, len, key);
+	int err = imported_base_key(base, len, key);
 
-	return err < 0 ? err : set(im, key, id);
+	return err < 0 ? err : imported_set(im, key, id);
 }
 
 int imported_set_digest(struct imported *im, const uint8_t digest[16], uint32_t ordinal,
@@ -256,8 +256,8 @@ int imported_set_digest(struct imported *im, const uint8_t digest[16], uint32_t 
 {
 	char key[IMPORTED_KEY_MAX];
 
-	digest_key(digest, ordinal, key);
-	return set(im, key, id);
+	imported_digest_key(digest, ordinal, key);
+	return imported_set(im, key, id);
 }
 
 static bool is_hex(char c, bool lower)
@@ -265,7 +265,7 @@ static bool is_hex(char c, bool lower)
 	return (c >= '0' && c <= '9') || (lower ? c >= 'a' && c <= 'f' : c >= 'A' && c <= 'F');
 }
 
-/* A NAME as base_key() writes it: printable, every '%' with two digits. */
+/* A NAME as imported_base_key() writes it: printable, every '%' with two digits. */
 static bool name_valid(const char *s, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -61,6 +61,28 @@ int imported_set_base(struct imported *im, const char *base, size_t len, const c
 int imported_set_digest(struct imported *im, const uint8_t digest[16], uint32_t ordinal,
 			const char *id);
 
+/* The same for a key as imported_keys_make() gives it. */
+int imported_set(struct imported *im, const char *key, const char *id);
+
+/*
+ * The keys of all messages of md, in its order.  All UIDLs must be known, and
+ * those of an mbox made without an index (env.fresh), so that there are digests.
+ * A message that can have none has "".  Release it either way.
+ * 0, POP_E_MEMORY, or an error of msg_get().
+ */
+struct imported_keys {
+	char *text;   /* owned */
+	uint32_t *at; /* offset of each in text; owned */
+	size_t count, len, size;
+};
+int imported_keys_make(struct imported_keys *k, struct maildrop *md);
+const char *imported_key(const struct imported_keys *k, size_t idx);
+void imported_keys_release(struct imported_keys *k);
+/* "base NAME" for a Maildir base into out.  0, or POP_E_LONG (none, or above 255 octets). */
+int imported_base_key(const char *base, size_t len, char out[IMPORTED_KEY_MAX]);
+/* "digest HEX N" into out. */
+void imported_digest_key(const uint8_t digest[16], uint32_t ordinal, char out[IMPORTED_KEY_MAX]);
+
 /* Replace the file: temporary file, fsync, rename, fsync of the directory.  0 or POP_E_SYS. */
 int imported_save(struct imported *im, int state_fd);
 

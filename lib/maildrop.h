@@ -28,6 +28,7 @@ struct maildrop_env {
 	uid_t uid;    /* who must own the mail */
 	int lock_timeout_ms;
 	unsigned mbox_locks; /* bits of enum conf_lock */
+	bool fresh;	     /* believe no index: scan all, make every id anew (checks, repairs) */
 	bool mark_seen;	     /* Maildir: retrieved messages get the S flag at expunge */
 	const struct dotlock_ops *dotlock; /* NULL: made by ourselves */
 	/* digest_items() or what asks a helper for the same */

@@ -87,10 +87,11 @@ int import_format(const char *format, const struct import_values *v, char out[IM
 int import_header_value(const char *header, size_t len, const char *name, char *out, size_t size);
 
 /*
- * The octets over which popa3d makes its MD5 (and Dovecot's %m for an mbox), in
- * order: out is called for each piece.
+ * The octets over which popa3d, and Dovecot for %m of an mbox, make an MD5: out
+ * is called for each piece, in order.
  */
-void import_popa3d(const char *header, size_t len,
-		   void (*out)(void *ctx, const void *data, size_t n), void *ctx);
+typedef void import_piece(void *ctx, const void *data, size_t n);
+void import_popa3d(const char *header, size_t len, import_piece *out, void *ctx);
+void import_dovecot_md5(const char *header, size_t len, import_piece *out, void *ctx);
 
 #endif

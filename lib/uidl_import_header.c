@@ -78,3 +78,65 @@ int import_header_value(const char *header, size_t len, const char *name, char *
 	}
 	return POP_E_MISSING;
 }
+
+/* A field whose name is followed by its colon at once, as popa3d wants it. */
+static bool is_exactly(const struct field *f, const char *name)
+{
+	return is_named(f, name) && f->value == f->name + f->name_len + 1;
+}
+
+/*
+ * Received counts once, and after it Date and Message-ID count no more: it holds
+ * both, and is more to be trusted.
+ */
+static bool counts(const struct field *f, bool exactly, bool *received)
+{
+	bool (*is)(const struct field *, const char *) = exactly ? is_exactly : is_named;
+
+	if (is(f, "Delivered-To") || is(f, "X-Delivery-ID"))
+		return true;
+	if (is(f, "Received")) {
+		bool first = !*received;
+
+		*received = true;
+		return first;
+	}
+	return !*received && (is(f, "Date") || is(f, "Message-ID"));
+}
+
+void import_popa3d(const char *header, size_t len, import_piece *out, void *ctx)
+{
+	bool received = false;
+	struct field f;
+	size_t at = 0;
+
+	while (next_field(header, len, &at, &f))
+		if (counts(&f, true, &received))
+			out(ctx, f.name, (size_t)(f.value - f.name) + f.value_len);
+}
+
+void import_dovecot_md5(const char *header, size_t len, import_piece *out, void *ctx)
+{
+	bool received = false;
+	struct field f;
+	size_t at = 0;
+
+	while (next_field(header, len, &at, &f)) {
+		const char *line = f.value, *end = f.value + f.value_len;
+
+		if (!counts(&f, false, &received))
+			continue;
+		if (line < end && (*line == ' ' || *line == '\t'))
+			line++;
+		while (line < end) {
+			size_t n = line_length(line, (size_t)(end - line)), text = n;
+
+			if (text && line[text - 1] == '\n')
+				text--;
+			if (text && text < n && line[text - 1] == '\r')
+				text--;
+			out(ctx, line, text);
+			line += n;
+		}
+	}
+}

@@ -4,8 +4,10 @@
  *
  * transcript, as `pop3admin uidl export` writes it:
  *
- *   N ID OCTETS SHA256     of the message as RETR sends it, dots undone, without
- *                          the final one; 64 hex digits
+ *   N ID OCTETS SHA256 [PLAIN]
+ *
+ * SHA256 is of the message as RETR sends it, dots undone, without the final one;
+ * PLAIN of the same without volatile fields; both 64 hex digits.
  *
  * '#' comments; an answer of UIDL may stand there as it came (+OK, the dot, CRLF),
  * but a line without octets and digest tells of no message.
@@ -64,9 +66,14 @@ static int transcript_line(struct import_lines *l, struct import_entry *e,
 	n = import_word(l, &at, &word);
 	if (!what && parse_hex(word, n, e->digest, 32) < 0)
 		what = "has no SHA-256 of the message (64 hex digits) behind the octets";
+	n = import_word(l, &at, &word);
+	if (!what && n && parse_hex(word, n, e->plain, 32) < 0)
+		what = "has no second SHA-256 (64 hex digits) in its last field";
+	e->has_plain = n > 0;
 	if (what)
-		return pop_why(why, POP_E_SYNTAX, "line %lu: %s; a line is: N ID OCTETS SHA256",
-			       l->number, what);
+		return pop_why(why, POP_E_SYNTAX,
+			       "line %lu: %s; a line is: N ID OCTETS SHA256 [PLAIN]", l->number,
+			       what);
 	e->digest_len = 32;
 	e->id = id;
 	return 0;
