@@ -29,6 +29,8 @@ struct import_entry {
 	uint64_t octets;    /* UINT64_MAX: not known */
 	uint8_t digest[32]; /* of the whole message as sent */
 	size_t digest_len;  /* 0: none, 20: SHA-1, 32: SHA-256 */
+	bool has_plain;	    /* plain is SHA-256 of it without volatile fields */
+	uint8_t plain[32];
 };
 
 /* Called for each entry in file order; what is not 0 ends the parse and is returned. */
