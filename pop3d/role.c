@@ -196,6 +196,8 @@ int role_clean_start(int *null_fd, struct pop_why *why)
 		return pop_why_errno(why, "chdir /");
 	if (limit(RLIMIT_CORE, 0) < 0)
 		return pop_why_errno(why, "setrlimit");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return pop_why_errno(why, "no_new_privs");
 	keep_environment();
 	return 0;
 }
