@@ -98,9 +98,7 @@ def mbox(messages, finish=True):
 def simple_message(number, size=0):
     text = b"From: a@example.net\nTo: b@example.org\nSubject: message %d\n\nbody %d\n" % (
         number, number)
-    while len(text) < size:
-        text += b"x" * min(71, size - len(text)) + b"\n"
-    return text
+    return text + (b"x" * 71 + b"\n") * max(0, (size - len(text) + 71) // 72)
 
 
 # ---- small helpers -----------------------------------------------------------

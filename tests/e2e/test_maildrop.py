@@ -372,7 +372,8 @@ class Maildrops(common.Case):
             with self.subTest(spec=spec):
                 site.configure(maildrop=spec)
                 path = pathlib.Path(home, where)
-                user = site.add_user("ann@example.org", messages=MAIL, path=path)
+                user = site.add_user("ann@example.org", messages=MAIL, path=path,
+                                     uid=common.UID_FIRST if AS_ROOT else None)
                 words = site.lines[user.name].split(":")
                 site.lines[user.name] = ":".join(words[:7]) + ":"
                 site.write_users()

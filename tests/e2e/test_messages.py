@@ -74,10 +74,10 @@ def model_uidl(stored):
     """Rule (3) of design section 7 for an mbox message."""
     octets = wire(stored)
     if octets.startswith(b"\r\n"):
-        head = b"\r\n"
+        head = b""
     else:
         head, sep, _ = octets.partition(b"\r\n\r\n")
-        head = head + sep if sep else octets
+        head += b"\r\n" if sep else b""
     kept, skipping, dropped = b"", False, 0
     for number, line in enumerate(re.findall(rb".*?\r\n", head, re.DOTALL)):
         if not number or line[:1] not in b" \t":
@@ -88,7 +88,7 @@ def model_uidl(stored):
         else:
             kept += line
     trailing = 0
-    while octets[:len(octets) - trailing].endswith(b"\r\n\r\n"):
+    while (b"\r\n" + octets[:len(octets) - trailing]).endswith(b"\r\n\r\n"):
         trailing += 2
     digest = hashlib.sha256(b"pop3d-uidl-1\0" + kept + b"\0" +
                             b"%d" % (len(octets) - dropped - trailing))
