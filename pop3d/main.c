@@ -195,6 +195,8 @@ static int prepare_root(struct monitor *mon, struct pop_why *why)
 			       mon->conf->unprivileged_user);
 	mon->uid = uid;
 	mon->gid = gid;
+	if (conf_user_ids(mon->conf->keeper_user, &uid, &gid) == 0) /* TLS alone needs it */
+		mon->keeper_uid = uid;
 	n = snprintf(mon->empty, sizeof(mon->empty), "%s/empty", mon->conf->helper_dir);
 	if (n < 0 || (size_t)n >= sizeof(mon->empty))
 		return pop_why(why, POP_E_LONG, "helper_dir is too long");

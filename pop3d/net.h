@@ -110,6 +110,8 @@ enum reply net_put(struct net *n, const void *data, size_t len);
 size_t net_digits(uint64_t v, uint8_t *out);
 /* The connection or a pair failed with err: set the reason. */
 enum reply net_fail(struct net *n, int err);
+/* The maildrop role or the monitor is gone: say so, and end.  Nothing may be half answered. */
+enum reply net_gone(struct net *n);
 
 /* net_cmd.c: the verbs.  A line may have been refused already (err < 0). */
 enum reply net_command(struct net *n, char *line, int err);

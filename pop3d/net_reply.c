@@ -8,7 +8,8 @@
 #include <string.h>
 #include "net.h"
 
-#define STATUS_MAX 512 /* RFC 2449 section 4 */
+#define STATUS_MAX   512  /* RFC 2449 section 4 */
+#define LAST_WORD_MS 2000 /* for a client that does not take our last answer */
 
 enum reply net_fail(struct net *n, int err)
 {
@@ -67,6 +68,15 @@ enum reply net_err(struct net *n, const char *fmt, ...)
 	r = put_status(n, "-ERR ", fmt, ap);
 	va_end(ap);
 	return r == REPLY_OK ? REPLY_ERR : r;
+}
+
+enum reply net_gone(struct net *n)
+{
+	net_fail(n, POP_E_DENIED);
+	n->io.watch[0] = n->io.watch[1] = -1;
+	n->io.wait_ms = LAST_WORD_MS;
+	net_err(n, "[SYS/TEMP] the server ends this session");
+	return REPLY_END;
 }
 
 size_t net_digits(uint64_t v, uint8_t *out)

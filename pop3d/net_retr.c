@@ -206,8 +206,10 @@ static enum reply put_head(struct net *n, const struct maildrop_message *r, cons
 
 static enum reply say_changed(struct net *n, int err)
 {
-	if (err == POP_E_CORRUPT || err == POP_E_EOF)
-		return net_fail(n, POP_E_CORRUPT);
+	if (err == POP_E_EOF)
+		return net_gone(n);
+	if (err == POP_E_CORRUPT)
+		return net_fail(n, err);
 	return net_err(n, "[SYS/TEMP] this message was changed or removed by another program");
 }
 

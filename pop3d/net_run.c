@@ -8,8 +8,6 @@
 #include <sysexits.h>
 #include "net.h"
 
-#define LAST_WORD_MS 2000 /* for a client that does not take our last answer */
-
 /* Static: its pages cost nothing until they are used. */
 static struct net session;
 
@@ -23,14 +21,8 @@ static enum reply greet(struct net *n)
 /* The connection ended while a command was awaited. */
 static enum reply no_command(struct net *n, int err)
 {
-	if (err == POP_E_DENIED) {
-		/* better one answer too many than none: the maildrop or the server is gone */
-		net_fail(n, err);
-		n->io.watch[0] = n->io.watch[1] = -1;
-		n->io.wait_ms = LAST_WORD_MS;
-		net_err(n, "[SYS/TEMP] the server ends this session");
-		return REPLY_END;
-	}
+	if (err == POP_E_DENIED) /* better one answer too many than none */
+		return net_gone(n);
 	net_fail(n, err);
 	if (err == POP_E_TIME)
 		n->reason = END_IDLE; /* autologout says nothing, RFC 1939 section 3 */

@@ -489,7 +489,7 @@ class Site:
         path.chmod(0o600)
 
     def add_user(self, name="alice", kind="mbox", messages=None, password=PASSWORD,
-                 uid=None, path=None, field=None):
+                 uid=None, path=None, field=None, home=None):
         """A users entry and its maildrop (messages None: no maildrop yet)."""
         if uid is None:
             uid = UID_FIRST + len(self.users) if AS_ROOT else os.geteuid()
@@ -499,7 +499,7 @@ class Site:
         user.password = password
         self.users[name] = user
         self.lines[name] = "%s:%s:%d:%d::%s::%s" % (
-            name, field or make_hash(password), uid, gid, self.top / "mail",
+            name, field or make_hash(password), uid, gid, home or self.top / "home" / name,
             "maildrop=%s:%s" % (kind, path))
         self.write_users()
         if messages is not None:

@@ -258,7 +258,8 @@ class Maildrops(common.Case):
         tracer = subprocess.Popen(["strace", "-f", "-o", str(trace), "-e",
                                    "trace=link,linkat,unlink,unlinkat,fcntl,pwrite64,ftruncate"] +
                                   pids, stderr=subprocess.PIPE)
-        tracer.stderr.readline()
+        for _ in range(len(pids) // 2):
+            tracer.stderr.readline()  # "Process N attached"
         try:
             session.expect("DELE 1", "+OK...")
             session.quit()
@@ -373,6 +374,7 @@ class Maildrops(common.Case):
                 site.configure(maildrop=spec)
                 path = pathlib.Path(home, where)
                 user = site.add_user("ann@example.org", messages=MAIL, path=path,
+                                     home=home,
                                      uid=common.UID_FIRST if AS_ROOT else None)
                 words = site.lines[user.name].split(":")
                 site.lines[user.name] = ":".join(words[:7]) + ":"
