@@ -387,7 +387,8 @@ class Session:
         self.keep = []
 
     def roles(self):
-        """The monitor first, then every process below it."""
+        """The monitor first, then every process below it (one may be ending: auth does
+        after a login, the digest helper after UIDL)."""
         found = []
         for pid in [self.process.pid] + descendants_of(self.process.pid):
             with contextlib.suppress(OSError, KeyError):
@@ -456,6 +457,7 @@ class Site:
                 shutil.copy(helper, self.top / "libexec")
         self.log = self.top / "log"
         self.log.touch()
+        self.generation = 0  # a Maildir name never comes twice
         self.options = {
             "hostname": HOSTNAME,
             "users": self.top / "etc/users",
@@ -519,6 +521,7 @@ class Site:
             self.own(user.path, user, 0o600)
             return
         shutil.rmtree(user.path, ignore_errors=True)
+        self.generation += 1
         for name in ("", "tmp", "new", "cur"):
             (user.path / name).mkdir()
             self.own(user.path / name, user, 0o700)
@@ -534,7 +537,8 @@ class Site:
         if number is None:
             number = 1000 + len(list(user.path.glob("*/*")))
         where, flags = ("cur", ":2,S") if number % 3 == 2 else ("new", "")
-        path = user.path / where / ("%d.M%dP%d.host%s" % (1700000000 + number, number, 42, flags))
+        path = user.path / where / ("%d.M%dP%d.host%s" % (
+            1700000000 + number, number, self.generation, flags))
         path.write_bytes(stored)
         self.own(path, user, 0o600)
         return path

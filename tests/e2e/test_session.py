@@ -123,6 +123,8 @@ class Sessions(common.Case):
                         session.expect("USER alice", "+OK...")
                         session.expect("PASS " + alice.password, "+OK...")
                         session.expect("DELE 1", "+OK...")
+                        common.poll("the auth role has ended", lambda: not [
+                            role for role in session.roles() if role.name == "pop3d-auth"])
                     roles = session.roles()
                     if number >= len(roles):
                         session.quit()
