@@ -129,6 +129,7 @@ class Sessions(common.Case):
                     if number >= len(roles):
                         session.quit()
                         site.fill(alice, MAIL)
+                        before = site.content(alice)
                         break
                     self.assertGreaterEqual(len(roles), 2, roles)
                     os.kill(roles[number].pid, signal.SIGKILL)
