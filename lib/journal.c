@@ -90,13 +90,14 @@ static void sample(struct sampler *s, uint64_t start, uint64_t end)
 
 /*
  * A sum of pieces of the mailbox that stay as they are from this record to the
- * next: before w, the kept bytes still to be moved, and the end.  So a journal
- * is not applied to a mailbox that came in the place of its own.
+ * next: before w, the kept bytes still to be moved, and what lies behind this
+ * step.  So a journal is not applied to a mailbox that came in the place of its own.
  */
 static int fit_of(const struct work *w, const struct journal_record *r, struct journal_sum *fit)
 {
 	uint64_t left = w->j.plan.n_ranges - r->range, step = left / SAMPLES + 1;
 	struct sampler s = { .fd = w->fd };
+	uint64_t stays;
 
 	sample(&s, r->w > SAMPLE ? r->w - SAMPLE : 0, r->w);
 	for (uint64_t i = r->range; i < w->j.plan.n_ranges; i += step) {
@@ -106,10 +107,10 @@ static int fit_of(const struct work *w, const struct journal_record *r, struct j
 		sample(&s, start, k->end);
 		sample(&s, k->end - start > SAMPLE ? k->end - SAMPLE : start, k->end);
 	}
-	if (r->range == w->j.plan.n_ranges)
-		sample(&s, r->at, r->end);
-	else
-		sample(&s, r->end - r->at > SAMPLE ? r->end - SAMPLE : r->at, r->end);
+	/* Behind what this step writes, down to the end; at least what goes is there. */
+	stays = r->length ? r->w + r->length : r->at;
+	sample(&s, stays, r->end);
+	sample(&s, r->end - stays > SAMPLE ? r->end - SAMPLE : stays, r->end);
 	*fit = s.sum;
 	return s.err;
 }
@@ -369,10 +370,18 @@ static uint64_t slot_wanted(const struct range *keep, size_t n, uint64_t off)
 int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t n, uint64_t end,
 		    struct pop_why *why)
 {
-	struct work w = { .fd = fd, .j = { .dir_fd = dir_fd, .fd = -1, .ranges = keep } };
+	struct work w = { .fd = fd, .j = { .dir_fd = dir_fd, .fd = -1 } };
+	struct range late;
+	struct stat st;
 	int err;
 
 	n = merge(keep, n);
+	if (n == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > end) {
+		keep = &late; /* came from somebody who ignores the locks */
+		late = (struct range){ end, (uint64_t)st.st_size };
+		end = late.end;
+		n = 1;
+	}
 	if (n == 0) {
 		if (ftruncate(fd, (off_t)off) < 0 || fsync(fd) < 0)
 			return pop_why_errno(why, "cannot cut the mailbox");
@@ -380,6 +389,7 @@ int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t
 	}
 	if (n > JOURNAL_RANGES_MAX)
 		return pop_why(why, POP_E_LONG, "too many pieces of the mailbox to keep");
+	w.j.ranges = keep;
 	w.j.plan.n_ranges = n;
 	w.j.plan.off = off;
 	w.j.plan.end = end;
