@@ -1,133 +1,58 @@
 /*
- * auth_run.c - the judge of credentials: one at a time, counted and delayed.
+ * auth_run.c - the auth role: answer questions, count failures, wait.
  *
- * Runs in:  auth, as unprivileged_user in the empty root, on the read-only
- *           descriptors that come with each question.
- * Trusts:   the user database.  Not the question: it is the client's.
- * Answers:  IPC_AUTH_ASK (see ipc.h).
+ * Runs in:  auth, as unprivileged_user in the empty root.
+ * Trusts:   the monitor.  Not what it passes on from the client.
+ * Answers:  IPC_AUTH_ASK and IPC_AUTH_SASL_ASK (see ipc.h).
  */
-#include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
+#include "auth.h"
 #include "fsutil.h"
-#include "ipc.h"
-#include "password.h"
-#include "role.h"
-#include "spec.h"
-#include "users.h"
 
-struct auth {
-	const struct conf *conf;
-	struct ipc monitor;
-	unsigned failures; /* wrong credentials so far */
-	int fds[2];	   /* the user database */
-	int n_fds;
-};
+/* The buffers of exchanges are in it: their pages cost nothing without one. */
+static struct auth auth;
 
-struct judgement {
-	enum ipc_verdict verdict;
-	struct user user;
-	struct spec spec;
-	struct pop_why note; /* for the log */
-};
-
-/* The first malformed line is worth a note; the others follow when it is mended. */
-static void bad_line(void *ctx, uint64_t line, const char *why)
+int auth_secrets(struct auth *a)
 {
-	struct judgement *j = ctx;
-
-	if (j->note.text[0])
-		return;
-	if (line > 0)
-		pop_why(&j->note, 0, "users file, line %llu skipped: %s", (unsigned long long)line,
-			why);
-	else
-		pop_why(&j->note, 0, "users file, a line skipped: %s", why);
-}
-
-static int find(struct auth *a, const char *name, struct judgement *j)
-{
-	if (a->n_fds == 2)
-		return users_find_system(a->fds[0], a->fds[1], name, &j->user);
-	return users_find(a->fds[0], name, &j->user, bad_line, j);
-}
-
-/* The entry behind a login as typed, or a negative code. */
-static int find_login(struct auth *a, const char *login, struct judgement *j)
-{
-	char names[2][USER_NAME_MAX + 1];
-	int n = login_candidates(login, a->conf->user_separators, a->conf->default_domain, names);
-	int err = POP_E_MISSING;
-
-	for (int i = 0; i < n && err == POP_E_MISSING; i++)
-		err = find(a, names[i], j);
-	return err;
-}
-
-/* The password is right: is the entry fit to serve? */
-static enum ipc_verdict check_entry(const struct auth *a, struct judgement *j)
-{
-	const struct user *u = &j->user;
-	const char *spec = u->maildrop[0] ? u->maildrop : a->conf->maildrop;
-	struct pop_why why;
-
-	if (u->uid == USER_NO_ID || u->gid == USER_NO_ID) {
-		pop_why(&j->note, 0,
-			"user %s: uid and gid must be numbers in the users file (pop3admin user "
-			"add writes them so)",
-			u->name);
-		return VERDICT_PERM;
-	}
-	if (spec_expand(spec, u->name, u->home, &j->spec, &why) < 0) {
-		pop_why(&j->note, 0, "user %s: maildrop %s: %s", u->name, spec, why.text);
-		return VERDICT_PERM;
-	}
-	return VERDICT_OK;
-}
-
-/*
- * The same work for everybody: one verification, of the entry's hash or of a
- * dummy, before anything is said.
- */
-static void judge(struct auth *a, const char *login, const char *password, struct judgement *j)
-{
-	int err = find_login(a, login, j);
-	bool usable = err == 0 && !j->user.locked && !j->user.nologin && j->user.hash[0] != '\0' &&
-		      password[0] != '\0';
-
-	if (err == POP_E_SYS || err == POP_E_MEMORY) {
-		pop_why(&j->note, 0, "user database: %s", strerror(errno));
-		j->verdict = VERDICT_TEMP;
-		return;
-	}
-	if (!(usable ? password_verify(password, j->user.hash) : password_verify_dummy(password)))
-		j->verdict = VERDICT_AUTH;
-	else
-		j->verdict = check_entry(a, j);
-	if (j->verdict != VERDICT_OK)
-		snprintf(j->user.name, sizeof(j->user.name), "%s", login);
-}
-
-static int send_answer(struct auth *a, const struct judgement *j, bool close_it)
-{
-	const struct user *u = &j->user;
 	struct ipc_msg m;
+	uint8_t verdict;
+	int err;
 
-	ipc_start(&m, IPC_AUTH_ANSWER);
-	ipc_put_u8(&m, (uint8_t)j->verdict);
-	ipc_put_u8(&m, close_it);
-	ipc_put_u32(&m, u->uid);
-	ipc_put_u32(&m, u->gid);
-	ipc_put_u8(&m, (uint8_t)j->spec.kind);
-	ipc_put_str(&m, u->name, strlen(u->name));
-	ipc_put_str(&m, u->home, strlen(u->home));
-	ipc_put_str(&m, j->spec.path, strlen(j->spec.path));
-	ipc_put_str(&m, j->note.text, strlen(j->note.text));
-	return ipc_send(&a->monitor, &m);
+	if (a->secrets_fd >= 0)
+		return a->secrets_fd;
+	ipc_start(&m, IPC_SECRETS_ASK);
+	ipc_put_u8(&m, 0);
+	err = ipc_call(&a->monitor, &m);
+	if (err < 0)
+		return err;
+	verdict = ipc_get_u8(&m);
+	if (verdict == VERDICT_OK)
+		a->secrets_fd = ipc_take_fd(&m);
+	if (ipc_end(&m) < 0)
+		return POP_E_CORRUPT;
+	return verdict == VERDICT_OK	 ? a->secrets_fd
+	       : verdict == VERDICT_AUTH ? POP_E_MISSING
+	       : verdict == VERDICT_PERM ? POP_E_UNSAFE
+					 : POP_E_SYS;
+}
+
+static void put_verdict(struct ipc_msg *m, const struct judgement *j, bool close_it)
+{
+	const struct user *u = &j->user;
+
+	ipc_put_u8(m, (uint8_t)j->verdict);
+	ipc_put_u8(m, close_it);
+	ipc_put_u32(m, u->uid);
+	ipc_put_u32(m, u->gid);
+	ipc_put_u8(m, (uint8_t)j->spec.kind);
+	ipc_put_str(m, u->name, strlen(u->name));
+	ipc_put_str(m, u->home, strlen(u->home));
+	ipc_put_str(m, j->spec.path, strlen(j->spec.path));
+	ipc_put_str(m, j->app, strlen(j->app));
+	ipc_put_str(m, j->note.text, strlen(j->note.text));
 }
 
 /*
@@ -144,51 +69,109 @@ static void wait_until(struct auth *a, int64_t until_ms)
 			return;
 }
 
+/* Count and delay what was wrong; the verdict goes into m. */
+static void conclude(struct auth *a, struct ipc_msg *m, struct judgement *j)
+{
+	bool close_it = false;
+
+	explicit_bzero(j->user.hash, sizeof(j->user.hash));
+	if (j->verdict == VERDICT_AUTH) {
+		a->failures++;
+		close_it = a->failures >= a->conf->max_auth_failures;
+		wait_until(a, a->came_ms + a->conf->auth_failure_delay_ms);
+	}
+	put_verdict(m, j, close_it);
+}
+
+/* IPC_AUTH_ASK: USER with PASS, or APOP. */
+static int answer_login(struct auth *a, struct ipc_msg *m, struct judgement *j)
+{
+	char login[USER_NAME_MAX + 1], secret[USER_PASSWORD_MAX + 1];
+	uint8_t mechanism = ipc_get_u8(m);
+
+	ipc_get_str(m, login, sizeof(login));
+	ipc_get_str(m, secret, sizeof(secret));
+	if (ipc_end(m) < 0 || (mechanism != LOGIN_USERPASS && mechanism != LOGIN_APOP))
+		return POP_E_CORRUPT;
+	ipc_wipe(m);
+	if (mechanism == LOGIN_USERPASS)
+		auth_password(a, login, secret, j);
+	else if (a->start->apop_step)
+		a->start->apop_step(a, login, secret, j);
+	else
+		j->verdict = VERDICT_TEMP;
+	explicit_bzero(secret, sizeof(secret));
+	ipc_start(m, IPC_AUTH_ANSWER);
+	conclude(a, m, j);
+	return 0;
+}
+
+static int answer_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j)
+{
+	enum ipc_sasl_kind kind = auth_sasl(a, m, j);
+
+	ipc_wipe(m);
+	ipc_start(m, IPC_AUTH_SASL_ANSWER);
+	ipc_put_u8(m, (uint8_t)kind);
+	if (kind == SASL_CHALLENGE)
+		ipc_put_raw(m, a->x.out, a->x.out_len);
+	if (kind == SASL_VERDICT) {
+		auth_sasl_end(a);
+		conclude(a, m, j);
+	}
+	return 0;
+}
+
 static int answer(struct auth *a, struct ipc_msg *m)
 {
-	int64_t came_ms = fs_now_ms();
 	struct judgement j = { .verdict = VERDICT_AUTH };
-	char login[USER_NAME_MAX + 1], password[USER_PASSWORD_MAX + 1];
-	bool close_it = false;
-	int err = POP_E_CORRUPT;
+	int err;
 
+	a->came_ms = fs_now_ms();
+	a->secrets_fd = -1;
 	a->n_fds = 0;
 	while (m->n_fds > 0 && a->n_fds < 2)
 		a->fds[a->n_fds++] = ipc_take_fd(m);
-	if (ipc_get_u8(m) != LOGIN_USERPASS)
-		goto out;
-	ipc_get_str(m, login, sizeof(login));
-	ipc_get_str(m, password, sizeof(password));
-	if (ipc_end(m) < 0)
-		goto out;
-	ipc_wipe(m);
-	judge(a, login, password, &j);
-	explicit_bzero(j.user.hash, sizeof(j.user.hash));
-	if (j.verdict == VERDICT_AUTH) {
-		a->failures++;
-		close_it = a->failures >= a->conf->max_auth_failures;
-		wait_until(a, came_ms + a->conf->auth_failure_delay_ms);
-	}
-	err = send_answer(a, &j, close_it);
-out:
+	err = m->type == IPC_AUTH_ASK ? answer_login(a, m, &j) : answer_sasl(a, m, &j);
+	if (err == 0)
+		err = ipc_send(&a->monitor, m);
 	while (a->n_fds > 0)
 		close(a->fds[--a->n_fds]);
-	explicit_bzero(password, sizeof(password));
+	if (a->secrets_fd >= 0)
+		close(a->secrets_fd);
+	explicit_bzero(&j.user.hash, sizeof(j.user.hash));
 	ipc_wipe(m);
 	return err;
 }
 
+static int take_tls(struct auth *a, struct ipc_msg *m)
+{
+	uint8_t kind = ipc_get_u8(m);
+	const uint8_t *binding = ipc_get_raw(m, IPC_BINDING_LEN);
+
+	if (binding)
+		memcpy(a->tls.binding, binding, IPC_BINDING_LEN);
+	a->tls.kind = (enum ipc_binding)kind;
+	ipc_get_str(m, a->tls.identity, sizeof(a->tls.identity));
+	return kind < BINDING_N ? ipc_end(m) : POP_E_CORRUPT;
+}
+
 int auth_run(const struct auth_start *start)
 {
-	struct auth a = { .conf = start->conf };
+	struct auth *a = &auth;
 	struct ipc_msg m;
 	int err;
 
-	ipc_init(&a.monitor, start->monitor_fd, ROLE_AUTH, ROLE_MONITOR, PH_AUTH);
+	a->start = start;
+	a->conf = start->conf;
+	a->failures = start->failures;
+	ipc_init(&a->monitor, start->monitor_fd, ROLE_AUTH, ROLE_MONITOR, PH_AUTH);
+	/* the first message to pop3d-auth came before us */
+	a->monitor.got_one = start->got_one;
 	do {
-		err = ipc_recv(&a.monitor, &m);
+		err = ipc_recv(&a->monitor, &m);
 		if (err == 0)
-			err = answer(&a, &m);
+			err = m.type == IPC_AUTH_TLS ? take_tls(a, &m) : answer(a, &m);
 	} while (err == 0);
 	return err == POP_E_EOF ? EX_OK : EX_PROTOCOL;
 }

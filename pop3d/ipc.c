@@ -34,11 +34,25 @@ struct ipc_rule {
 /* clang-format off */
 static const struct ipc_rule rules[IPC_N_TYPES] = {
 	/*                       name               from to   kind     phases    octets      fds   uses  answer */
-	[IPC_LOGIN_ASK]       = { "LOGIN_ASK",       SES, MON, REQUEST, PH_AUTH,  5, 1024,    0, 0, 64,   IPC_LOGIN_ANSWER },
-	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     19, 19,      0, 1, 64,   0 },
+	[IPC_LOGIN_ASK]       = { "LOGIN_ASK",       SES, MON, REQUEST, PH_AUTH,  5, 1024,    0, 0, 128,  IPC_LOGIN_ANSWER },
+	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     19, 19,      0, 1, 128,  0 },
 	[IPC_SESSION_END]     = { "SESSION_END",     SES, MON, NOTE,    ANY,     33, 33,      0, 0, 1,    0 },
-	[IPC_AUTH_ASK]        = { "AUTH_ASK",        MON, AUT, REQUEST, PH_AUTH,  5, 1024,    1, 2, 64,   IPC_AUTH_ANSWER },
-	[IPC_AUTH_ANSWER]     = { "AUTH_ANSWER",     AUT, MON, ANSWER,  PH_AUTH, 19, 4088,    0, 0, 64,   0 },
+	[IPC_SASL_ASK]        = { "SASL_ASK",        SES, MON, REQUEST, PH_AUTH,  2, 3074,    0, 0, 0,    IPC_SASL_ANSWER },
+	[IPC_SASL_ANSWER]     = { "SASL_ANSWER",     MON, SES, ANSWER,  ANY,      1, 3073,    0, 1, 0,    0 },
+	[IPC_MECHS_ASK]       = { "MECHS_ASK",       SES, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 4,    IPC_MECHS_ANSWER },
+	[IPC_MECHS_ANSWER]    = { "MECHS_ANSWER",    MON, SES, ANSWER,  PH_AUTH,  4, 4,       0, 0, 4,    0 },
+	[IPC_AUTH_ASK]        = { "AUTH_ASK",        MON, AUT, REQUEST, PH_AUTH,  5, 1024,    0, 2, 128,  IPC_AUTH_ANSWER },
+	[IPC_AUTH_ANSWER]     = { "AUTH_ANSWER",     AUT, MON, ANSWER,  PH_AUTH, 21, 4088,    0, 0, 128,  0 },
+	[IPC_AUTH_SASL_ASK]   = { "AUTH_SASL_ASK",   MON, AUT, REQUEST, PH_AUTH,  2, 3074,    0, 2, 0,    IPC_AUTH_SASL_ANSWER },
+	[IPC_AUTH_SASL_ANSWER] = { "AUTH_SASL_ANSWER", AUT, MON, ANSWER, PH_AUTH, 1, 4088,    0, 0, 0,    0 },
+	[IPC_AUTH_START]      = { "AUTH_START",      MON, AUT, NOTE,    PH_AUTH, 32, 4088,    0, 0, 1,    0 },
+	[IPC_AUTH_TLS]        = { "AUTH_TLS",        MON, AUT, NOTE,    PH_AUTH, 35, 512,     0, 0, 1,    0 },
+	[IPC_SECRETS_ASK]     = { "SECRETS_ASK",     AUT, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 0,    IPC_SECRETS_ANSWER },
+	[IPC_SECRETS_ANSWER]  = { "SECRETS_ANSWER",  MON, AUT, ANSWER,  PH_AUTH,  1, 1,       0, 1, 0,    0 },
+	[IPC_BRAKE_KEY]       = { "BRAKE_KEY",       MON, AUT, NOTE,    PH_AUTH, 16, 16,      0, 0, 1,    0 },
+	[IPC_BRAKE_ASK]       = { "BRAKE_ASK",       AUT, MON, REQUEST, PH_AUTH, 17, 17,      0, 0, 0,    IPC_BRAKE_ANSWER },
+	[IPC_BRAKE_ANSWER]    = { "BRAKE_ANSWER",    MON, AUT, ANSWER,  PH_AUTH, 21, 21,      0, 0, 0,    0 },
+	[IPC_UPGRADE]         = { "UPGRADE",         AUT, MON, NOTE,    ANY,      6, 2048,    0, 0, 1,    0 },
 	[IPC_DROP_READY]      = { "DROP_READY",      DRP, MON, NOTE,    PH_OPEN, 20, 1024,    0, 0, 1,    0 },
 	[IPC_DOTLOCK_ASK]     = { "DOTLOCK_ASK",     DRP, MON, REQUEST, ANY,      1, 1,       0, 0, 100000, IPC_DOTLOCK_ANSWER },
 	[IPC_DOTLOCK_ANSWER]  = { "DOTLOCK_ANSWER",  MON, DRP, ANSWER,  ANY,      3, 1024,    0, 0, 100000, 0 },
@@ -69,6 +83,24 @@ const char *ipc_role_name(enum ipc_role role)
 					     "auth",   "maildrop", "digest" };
 
 	return role <= ROLE_DIGEST ? names[role] : "unknown";
+}
+
+const char *ipc_mechanism_name(unsigned mechanism)
+{
+	static const char *const names[MECHANISM_N] = {
+		[LOGIN_USERPASS] = "USER",
+		[LOGIN_APOP] = "APOP",
+		[SASL_PLAIN] = "PLAIN",
+		[SASL_LOGIN] = "LOGIN",
+		[SASL_CRAM_MD5] = "CRAM-MD5",
+		[SASL_SCRAM_SHA_1] = "SCRAM-SHA-1",
+		[SASL_SCRAM_SHA_256] = "SCRAM-SHA-256",
+		[SASL_SCRAM_SHA_1_PLUS] = "SCRAM-SHA-1-PLUS",
+		[SASL_SCRAM_SHA_256_PLUS] = "SCRAM-SHA-256-PLUS",
+		[SASL_EXTERNAL] = "EXTERNAL",
+	};
+
+	return mechanism > 0 && mechanism < MECHANISM_N ? names[mechanism] : "unknown";
 }
 
 void ipc_start(struct ipc_msg *m, enum ipc_type type)
@@ -125,15 +157,31 @@ void ipc_put_fd(struct ipc_msg *m, int fd)
 	m->fds[m->n_fds++] = fd;
 }
 
-static void get_raw(struct ipc_msg *m, void *out, size_t len)
+const uint8_t *ipc_get_raw(struct ipc_msg *m, size_t len)
 {
+	const uint8_t *at = m->payload + m->pos;
+
 	if (m->bad || len > m->len - m->pos) {
 		m->bad = true;
-		memset(out, 0, len);
-		return;
+		return NULL;
 	}
-	memcpy(out, m->payload + m->pos, len);
 	m->pos += len;
+	return at;
+}
+
+size_t ipc_left(const struct ipc_msg *m)
+{
+	return m->len - m->pos;
+}
+
+static void get_raw(struct ipc_msg *m, void *out, size_t len)
+{
+	const uint8_t *at = ipc_get_raw(m, len);
+
+	if (at)
+		memcpy(out, at, len);
+	else
+		memset(out, 0, len);
 }
 
 uint8_t ipc_get_u8(struct ipc_msg *m)

@@ -17,7 +17,7 @@
 #include "err.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	1
+#define IPC_VERSION	2
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -47,11 +47,27 @@ enum ipc_type {
 	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; fd: to the
 			     maildrop role */
 	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent */
+	IPC_SASL_ASK,	  /* u8 mechanism; u8 ipc_sasl_part bits; raw octets, decoded */
+	IPC_SASL_ANSWER,  /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
+			     IPC_LOGIN_ANSWER, and its fd */
+	IPC_MECHS_ASK,	  /* u8 reserved: which mechanisms may be offered now? */
+	IPC_MECHS_ANSWER, /* u32 enum conf_mech bits */
 	/* monitor and auth */
 	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and
-			    shadow) */
-	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, note
-			  */
+			    shadow; none: checkpassword) */
+	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, app,
+			    note */
+	IPC_AUTH_SASL_ASK,    /* the payload of IPC_SASL_ASK; fds: as IPC_AUTH_ASK */
+	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
+				 IPC_AUTH_ANSWER */
+	IPC_AUTH_START,	      /* note, to pop3d-auth: what the built-in auth role has by fork */
+	IPC_AUTH_TLS,	 /* note: u8 ipc_binding; raw 32; str identity of the client certificate */
+	IPC_SECRETS_ASK, /* u8 reserved: open the secrets file */
+	IPC_SECRETS_ANSWER, /* u8 verdict (VERDICT_AUTH: there is none); fd */
+	IPC_BRAKE_KEY,	  /* note: raw 16: there are penalties; the key that names are hashed by */
+	IPC_BRAKE_ASK,	  /* u8 operation; u64 hash of the address, hash of the user */
+	IPC_BRAKE_ANSWER, /* u8 usable; u32 milliseconds to wait; raw 16: the key */
+	IPC_UPGRADE, /* note, after a yes: str name, old hash, new hash; all empty: nothing to do */
 	/* maildrop and monitor */
 	IPC_DROP_READY,	     /* note: u8 verdict; u8 read_only; u64 count, octets; str why */
 	IPC_DOTLOCK_ASK,     /* u8 operation */
@@ -79,9 +95,42 @@ enum ipc_verdict {
 	VERDICT_PERM,	 /* [SYS/PERM] */
 	VERDICT_IN_USE,	 /* [IN-USE] */
 	VERDICT_CHANGED, /* this message is not what it was: [SYS/TEMP] */
+	VERDICT_DELAY,	 /* [LOGIN-DELAY] */
+	VERDICT_SYNTAX,	 /* a response that is none of this mechanism's: no failed login */
 	VERDICT_N
 };
-enum ipc_mechanism { LOGIN_USERPASS = 1 };
+/* What of a TLS connection SCRAM can be bound to, RFC 9266 and RFC 5929. */
+enum ipc_binding { BINDING_NONE, BINDING_EXPORTER, BINDING_UNIQUE, BINDING_N };
+#define IPC_BINDING_LEN 32
+/* Beside USER and APOP the SASL mechanisms, in the order of enum conf_mech's bits. */
+enum ipc_mechanism {
+	LOGIN_USERPASS = 1,
+	LOGIN_APOP,
+	SASL_PLAIN,
+	SASL_LOGIN,
+	SASL_CRAM_MD5,
+	SASL_SCRAM_SHA_1,
+	SASL_SCRAM_SHA_256,
+	SASL_SCRAM_SHA_1_PLUS,
+	SASL_SCRAM_SHA_256_PLUS,
+	SASL_EXTERNAL,
+	MECHANISM_N
+};
+#define MECHANISM_BIT(m) (1U << ((m)-SASL_PLAIN)) /* of a SASL mechanism, in enum conf_mech */
+#define IPC_SASL_PIECE	 3072			  /* octets of a response in one message */
+enum ipc_sasl_part {
+	SASL_BEGINS = 1,      /* a new exchange */
+	SASL_NO_RESPONSE = 2, /* ... without initial response */
+	SASL_MORE = 4,	      /* further pieces of this response follow */
+};
+enum ipc_sasl_kind { SASL_GO_ON = 1, SASL_CHALLENGE, SASL_VERDICT };
+enum ipc_brake {
+	BRAKE_OPEN = 1, /* only the key */
+	BRAKE_LOOK,	/* before a credential is looked at: how long to wait */
+	BRAKE_FAILED,	/* it was wrong */
+	BRAKE_PASSED,	/* it was right: what BRAKE_LOOK took is given back */
+};
+#define IPC_BRAKE_REFUSED UINT32_MAX /* to wait: the credential is not to be looked at */
 enum ipc_dotlock {
 	DOTLOCK_MAKE = 1,
 	DOTLOCK_REMOVE = 2,
@@ -127,6 +176,10 @@ uint32_t ipc_get_u32(struct ipc_msg *m);
 uint64_t ipc_get_u64(struct ipc_msg *m);
 /* Into out[size], NUL-terminated; a string with a NUL inside or above size - 1 is bad. */
 size_t ipc_get_str(struct ipc_msg *m, char *out, size_t size);
+/* The next len octets, borrowed from the message; NULL (and bad) where there are fewer. */
+const uint8_t *ipc_get_raw(struct ipc_msg *m, size_t len);
+/* Octets not yet got. */
+size_t ipc_left(const struct ipc_msg *m);
 /* Take the next descriptor; the caller closes it.  -1 (and bad) where there is none. */
 int ipc_take_fd(struct ipc_msg *m);
 /* 0 where all was read and nothing was bad, else POP_E_CORRUPT; untaken descriptors are closed. */
@@ -168,5 +221,7 @@ int ipc_call(struct ipc *c, struct ipc_msg *m);
 /* For logs: "LOGIN_ASK", "session". */
 const char *ipc_type_name(enum ipc_type type);
 const char *ipc_role_name(enum ipc_role role);
+/* As clients and the log write it: "USER", "SCRAM-SHA-256". */
+const char *ipc_mechanism_name(unsigned mechanism);
 
 #endif

@@ -208,14 +208,6 @@ static int prepare_root(struct monitor *mon, struct pop_why *why)
 	return role_limit_root(why);
 }
 
-static bool clear_login_allowed(const struct conf *conf, bool local)
-{
-	if (!(conf->auth_mechanisms & MECH_PLAIN))
-		return false;
-	return conf->cleartext_login == CLEARTEXT_YES ||
-	       (conf->cleartext_login == CLEARTEXT_LOCAL && local);
-}
-
 int main(int argc, char **argv)
 {
 	struct options opt = { .file = NULL };
@@ -223,7 +215,6 @@ int main(int argc, char **argv)
 	enum log_sink sink = LOG_TO_SYSLOG;
 	struct conf conf;
 	struct pop_why why;
-	bool local;
 	int status;
 
 	mon.began_ms = fs_now_ms();
@@ -246,8 +237,7 @@ int main(int argc, char **argv)
 		return complain(&opt, EX_CONFIG, "-s: TLS is off: no tls_certificate is set");
 	if (mon.root && prepare_root(&mon, &why) < 0)
 		return complain(&opt, EX_CONFIG, "%s", why.text);
-	find_peer(&mon, &local);
-	mon.clear_login = clear_login_allowed(&conf, local);
+	find_peer(&mon, &mon.local);
 	status = mon_run(&mon);
 	conf_release(&conf);
 	return status;

@@ -23,9 +23,17 @@
 struct mon_login {
 	char name[USER_NAME_MAX + 1];
 	char home[PATH_MAX];
+	char app[64]; /* label of the app password that opened it, or "" */
 	struct spec spec;
 	uid_t uid;
 	gid_t gid;
+};
+
+/* What the tls role reported after the handshake; auth is told when it needs it. */
+struct mon_tls {
+	uint8_t binding_kind; /* enum ipc_binding */
+	uint8_t binding[IPC_BINDING_LEN];
+	char identity[USER_NAME_MAX + 1]; /* of a checked client certificate, or "" */
 };
 
 /* A process that is not yet reaped. */
@@ -36,9 +44,10 @@ struct mon_child {
 
 struct monitor {
 	const struct conf *conf;
-	bool root;	  /* ids can be changed */
-	bool clear_login; /* mechanisms that reveal the password are allowed */
-	uid_t uid;	  /* unprivileged_user */
+	bool root;   /* ids can be changed */
+	bool local;  /* the client is on this host, or no IP peer at all */
+	bool secure; /* the session is inside TLS */
+	uid_t uid;   /* unprivileged_user */
 	gid_t gid;
 	uid_t keeper_uid;	   /* keeper_user, or -1 where there is none */
 	char empty[PATH_MAX];	   /* the empty root */
@@ -48,6 +57,13 @@ struct monitor {
 	struct ipc session, auth, drop;
 	int drop_session_fd; /* the session's end towards the maildrop role, until it is ready */
 	struct mon_login login;
+	struct mon_tls tls;
+	unsigned mechanism;  /* of the login that is open, or the last one */
+	unsigned failures;   /* wrong credentials so far, as auth said */
+	bool has_secrets;    /* there is a secrets file */
+	bool digests;	     /* pop3d-auth is the auth role */
+	bool told_tls;	     /* to this auth role */
+	char apop[300];	     /* the timestamp of the greeting, "": no APOP */
 	bool dotlocked;	     /* a dotlock that the monitor made is there */
 	bool ending;	     /* the session was told to end */
 	int64_t deadline_ms; /* of the login, monotonic */
@@ -64,9 +80,20 @@ int mon_start_session(struct monitor *mon);
 int mon_start_auth(struct monitor *mon);
 int mon_start_drop(struct monitor *mon, int state_fd);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
-int mon_start_helper(struct monitor *mon, const char *name);
+int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
 
-/* mon_login.c: from LOGIN_ASK to LOGIN_ANSWER. */
+/* mon_auth.c: what the auth role needs, and which one it is. */
+
+/* Before the session starts: is there a secrets file, is APOP offered? */
+void mon_prepare_auth(struct monitor *mon);
+/* The mechanisms that may be offered now, enum conf_mech bits; true of this moment. */
+uint32_t mon_mechanisms(const struct monitor *mon);
+/* Pass a question of the session on to the auth role that can answer it. */
+int mon_ask_auth(struct monitor *mon, struct ipc_msg *ask, enum ipc_verdict *verdict);
+int mon_answer_mechs(struct monitor *mon, struct ipc_msg *ask);
+int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask);
+
+/* mon_login.c: from LOGIN_ASK or SASL_ASK to its answer. */
 int mon_answer_login(struct monitor *mon, struct ipc_msg *ask);
 int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer);
 int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note);

@@ -10,15 +10,17 @@
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
-#include "fsutil.h"
 #include "mon.h"
 
 static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close_it, bool read_only,
 		       uint64_t count, uint64_t octets, int fd)
 {
+	bool sasl = mon->session.owed == IPC_SASL_ANSWER;
 	struct ipc_msg m;
 
-	ipc_start(&m, IPC_LOGIN_ANSWER);
+	ipc_start(&m, sasl ? IPC_SASL_ANSWER : IPC_LOGIN_ANSWER);
+	if (sasl)
+		ipc_put_u8(&m, SASL_VERDICT);
 	ipc_put_u8(&m, (uint8_t)verdict);
 	ipc_put_u8(&m, close_it);
 	ipc_put_u8(&m, read_only);
@@ -36,7 +38,8 @@ int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
 		close(mon->drop_session_fd);
 		mon->drop_session_fd = -1;
 	}
-	if (mon->session.fd < 0 || mon->session.owed != IPC_LOGIN_ANSWER)
+	if (mon->session.fd < 0 ||
+	    (mon->session.owed != IPC_LOGIN_ANSWER && mon->session.owed != IPC_SASL_ANSWER))
 		return 0;
 	return send_answer(mon, verdict, close_it, false, 0, 0, -1);
 }
@@ -47,49 +50,22 @@ static enum ipc_verdict verdict_of(int err)
 	return err == POP_E_UNSAFE ? VERDICT_PERM : VERDICT_TEMP;
 }
 
-/* Open the user database afresh: what was changed a moment ago counts. */
-static int open_users(struct monitor *mon, int fds[2], enum ipc_verdict *verdict)
-{
-	const char *system[2] = { "/etc/passwd", "/etc/shadow" };
-	bool is_system = strcmp(mon->conf->users, "system") == 0;
-	struct pop_why why;
-	int n = is_system ? 2 : 1;
-
-	for (int i = 0; i < n; i++) {
-		fds[i] = fs_open_trusted(is_system ? system[i] : mon->conf->users, true, i == 1,
-					 &why);
-		if (fds[i] < 0) {
-			int err = fds[i];
-
-			if (i == 1)
-				close(fds[0]);
-			*verdict = verdict_of(err);
-			mon_log_error(mon, "user database: %s", why.text);
-			return err;
-		}
-	}
-	return n;
-}
-
 int mon_answer_login(struct monitor *mon, struct ipc_msg *ask)
 {
 	enum ipc_verdict verdict = VERDICT_TEMP;
-	int fds[2], n, err;
+	bool sasl = ask->type == IPC_SASL_ASK;
+	int err;
 
-	if (mon->auth.fd < 0)
-		return mon_fail_login(mon, VERDICT_TEMP, true);
-	n = open_users(mon, fds, &verdict);
-	if (n < 0)
-		return mon_fail_login(mon, verdict, false);
-	ask->type = IPC_AUTH_ASK;
-	for (int i = 0; i < n; i++)
-		ipc_put_fd(ask, fds[i]);
-	err = ipc_send(&mon->auth, ask);
-	for (int i = 0; i < n; i++)
-		close(fds[i]);
-	if (err == POP_E_EOF) /* its end is seen, and logged, by the loop */
-		return 0;
-	return err;
+	/* of the question only this octet is ours to read */
+	mon->mechanism = ask->payload[0];
+	if (sasl ? mon->mechanism < SASL_PLAIN || mon->mechanism >= MECHANISM_N
+		 : mon->mechanism != LOGIN_USERPASS && mon->mechanism != LOGIN_APOP)
+		return POP_E_CORRUPT;
+	ask->type = sasl ? IPC_AUTH_SASL_ASK : IPC_AUTH_ASK;
+	err = mon_ask_auth(mon, ask, &verdict);
+	if (err == POP_E_CORRUPT)
+		return err;
+	return err < 0 ? mon_fail_login(mon, verdict, mon->auth.fd < 0) : 0;
 }
 
 /* Whose mail may be opened at all, whatever auth says. */
@@ -150,7 +126,7 @@ static int open_maildrop(struct monitor *mon)
 	return 0;
 }
 
-int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
+static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 {
 	struct mon_login *l = &mon->login;
 	uint8_t verdict = ipc_get_u8(answer);
@@ -164,12 +140,15 @@ int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
 	ipc_get_str(answer, l->name, sizeof(l->name));
 	ipc_get_str(answer, l->home, sizeof(l->home));
 	ipc_get_str(answer, l->spec.path, sizeof(l->spec.path));
+	ipc_get_str(answer, l->app, sizeof(l->app));
 	ipc_get_str(answer, note, sizeof(note));
 	if (ipc_end(answer) < 0 || verdict >= VERDICT_N)
 		return POP_E_CORRUPT;
 	if (verdict == VERDICT_OK && kind != MAILDROP_MBOX && kind != MAILDROP_MAILDIR)
 		return POP_E_CORRUPT;
 	l->spec.kind = (enum maildrop_kind)kind;
+	if (verdict == VERDICT_AUTH)
+		mon->failures++;
 	if (mon->session.fd < 0)
 		return 0; /* the client has not waited */
 	if (note[0])
@@ -177,9 +156,33 @@ int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
 	if (verdict == VERDICT_OK)
 		return open_maildrop(mon);
 	mon_log_failed(mon, l->name,
-		       verdict == VERDICT_AUTH ? "wrong credentials" : "not possible now");
+		       verdict == VERDICT_AUTH	   ? "wrong credentials"
+		       : verdict == VERDICT_SYNTAX ? "malformed response"
+						   : "not possible now");
 	l->name[0] = '\0';
 	return mon_fail_login(mon, (enum ipc_verdict)verdict, close_it);
+}
+
+/* A challenge, or that a piece was taken: not ours to read. */
+static int relay_sasl(struct monitor *mon, struct ipc_msg *answer)
+{
+	if (mon->session.fd < 0 || mon->session.owed != IPC_SASL_ANSWER)
+		return 0;
+	answer->type = IPC_SASL_ANSWER;
+	return ipc_send(&mon->session, answer) == POP_E_CORRUPT ? POP_E_CORRUPT : 0;
+}
+
+int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
+{
+	if (answer->type == IPC_AUTH_SASL_ANSWER) {
+		uint8_t kind = ipc_get_u8(answer);
+
+		if (kind == SASL_GO_ON || kind == SASL_CHALLENGE)
+			return relay_sasl(mon, answer);
+		if (kind != SASL_VERDICT)
+			return POP_E_CORRUPT;
+	}
+	return take_verdict(mon, answer);
 }
 
 int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)

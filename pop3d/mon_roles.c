@@ -77,7 +77,14 @@ int mon_start_session(struct monitor *mon)
 		return POP_E_SYS;
 	}
 	if (pid == 0) {
-		struct net_start start = { mon->conf, 0, 1, fd, mon->clear_login };
+		struct net_start start = {
+			.conf = mon->conf,
+			.fd_in = 0,
+			.fd_out = 1,
+			.monitor_fd = fd,
+			.mechs = mon_mechanisms(mon),
+			.apop = mon->apop[0] ? mon->apop : NULL,
+		};
 		struct role_rights rights = rights_of(mon, ROLE_SESSION, parent);
 		int keep[1] = { fd };
 
@@ -104,7 +111,12 @@ int mon_start_auth(struct monitor *mon)
 		return POP_E_SYS;
 	}
 	if (pid == 0) {
-		struct auth_start start = { mon->conf, fd };
+		struct auth_start start = {
+			.conf = mon->conf,
+			.monitor_fd = fd,
+			.address = mon->address,
+			.apop = mon->apop,
+		};
 		struct role_rights rights = rights_of(mon, ROLE_AUTH, parent);
 		int keep[1] = { fd };
 
@@ -180,7 +192,7 @@ static void exec_helper(const struct monitor *mon, const char *path, const char 
 	_exit(EX_UNAVAILABLE);
 }
 
-int mon_start_helper(struct monitor *mon, const char *name)
+int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role)
 {
 	pid_t parent = getpid(), pid;
 	char path[PATH_MAX];
@@ -193,7 +205,7 @@ int mon_start_helper(struct monitor *mon, const char *name)
 		mon_log_error(mon, "%s: %s", path, strerror(errno));
 		return POP_E_SYS;
 	}
-	pid = fork_with_pair(mon, ROLE_DIGEST, &fd);
+	pid = fork_with_pair(mon, role, &fd);
 	if (pid < 0) {
 		mon_log_error(mon, "cannot start %s: %s", name, strerror(errno));
 		return POP_E_SYS;

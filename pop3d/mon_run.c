@@ -69,8 +69,10 @@ static void session_event(struct monitor *mon)
 	struct ipc_msg m;
 	int err = ipc_recv(&mon->session, &m);
 
-	if (err == 0 && m.type == IPC_LOGIN_ASK) {
+	if (err == 0 && (m.type == IPC_LOGIN_ASK || m.type == IPC_SASL_ASK)) {
 		err = mon_answer_login(mon, &m);
+	} else if (err == 0 && m.type == IPC_MECHS_ASK) {
+		err = mon_answer_mechs(mon, &m);
 	} else if (err == 0) {
 		mon_log_logout(mon, &m);
 		err = ipc_end(&m);
@@ -92,7 +94,9 @@ static void auth_event(struct monitor *mon)
 	struct ipc_msg m;
 	int err = ipc_recv(&mon->auth, &m);
 
-	if (err == 0)
+	if (err == 0 && m.type == IPC_SECRETS_ASK)
+		err = mon_answer_secrets(mon, &m);
+	else if (err == 0)
 		err = mon_take_auth_answer(mon, &m);
 	ipc_wipe(&m);
 	if (err == 0)
@@ -112,7 +116,7 @@ static int answer_digester(struct monitor *mon, struct ipc_msg *m)
 	ipc_get_u8(m);
 	if (ipc_end(m) < 0)
 		return POP_E_CORRUPT;
-	fd = mon_start_helper(mon, "pop3d-digest");
+	fd = mon_start_helper(mon, "pop3d-digest", ROLE_DIGEST);
 	ipc_start(m, IPC_DIGESTER_ANSWER);
 	ipc_put_u8(m, fd >= 0);
 	if (fd >= 0)
@@ -235,6 +239,7 @@ int mon_run(struct monitor *mon)
 
 	mon->phase = PH_AUTH;
 	mon->session.fd = mon->auth.fd = mon->drop.fd = -1;
+	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
 	if (mon_start_session(mon) < 0)
 		return EX_OSERR;

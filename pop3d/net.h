@@ -14,11 +14,12 @@
 #include "maildrop.h"
 #include "role.h"
 
-#define NET_LINE_MAX 255   /* octets of a command line with CRLF, RFC 2449 section 4 */
-#define NET_ERRS_MAX 20	   /* refused commands in a row before login */
-#define NET_BLOCK    65536 /* octets read of a message at once; one write where an answer fits */
-#define NET_OUT_SIZE (NET_BLOCK * 3 + 16)
-#define NET_IN_SIZE  65536
+#define NET_LINE_MAX	 255   /* octets of a command line with CRLF, RFC 2449 section 4 */
+#define NET_RESPONSE_MAX 12288 /* octets of a response line of AUTH, RFC 5034 section 4 */
+#define NET_ERRS_MAX	 20    /* refused commands in a row before login */
+#define NET_BLOCK	 65536 /* octets read of a message at once; one write where an answer fits */
+#define NET_OUT_SIZE	 (NET_BLOCK * 3 + 16)
+#define NET_IN_SIZE	 65536
 
 /* What a handler says to the command loop. */
 enum reply {
@@ -66,6 +67,8 @@ struct net {
 	unsigned errs; /* refused commands in a row */
 	char login[NET_LINE_MAX + 1];
 	bool has_login; /* USER was given */
+	bool mechs_known;
+	uint32_t mechs; /* enum conf_mech bits; net_mechs() */
 	bool read_only;
 	uint64_t count, octets; /* as opened */
 	uint64_t deleted, deleted_octets;
@@ -93,6 +96,8 @@ void net_io_init(struct net_io *io, int in, int out, int wait_ms, int watch);
  * Source: RFC 1939 section 3, RFC 2449 section 4.  A bare LF ends a line too.
  */
 int net_read_line(struct net_io *io, char *line);
+/* The same for a response of AUTH: line[NET_RESPONSE_MAX], at most 12 288 octets with CRLF. */
+int net_read_response(struct net_io *io, char *line);
 /* Room for n octets (at most NET_OUT_SIZE), after sending what is in the way.  NULL: as
  * net_flush(). */
 uint8_t *net_out_room(struct net_io *io, size_t n, int *err);
@@ -113,6 +118,9 @@ enum reply net_fail(struct net *n, int err);
 /* The maildrop role or the monitor is gone: say so, and end.  Nothing may be half answered. */
 enum reply net_gone(struct net *n);
 
+/* net_run.c: the connection ended with err while a line of the client was awaited. */
+enum reply net_no_line(struct net *n, int err);
+
 /* net_cmd.c: the verbs.  A line may have been refused already (err < 0). */
 enum reply net_command(struct net *n, char *line, int err);
 
@@ -125,7 +133,15 @@ struct net_args {
 typedef enum reply net_handler(struct net *n, const struct net_args *args);
 
 /* net_auth.c: AUTHORIZATION. */
-net_handler cmd_user, cmd_pass, cmd_capa;
+net_handler cmd_user, cmd_pass, cmd_apop, cmd_capa;
+/* Which mechanisms are offered now (enum conf_mech bits); asks the monitor where it may differ. */
+uint32_t net_mechs(struct net *n);
+/* The verdict on a login, as IPC_LOGIN_ANSWER has it, is next in m: answer the client. */
+enum reply net_finish_login(struct net *n, struct ipc_msg *m);
+/* net_sasl.c: AUTH. */
+net_handler cmd_auth;
+/* The names of mechs with a blank before each, into out; its length. */
+size_t net_mech_words(uint32_t mechs, const char *before, char *out, size_t size);
 /* net_trans.c: TRANSACTION. */
 net_handler cmd_stat, cmd_dele, cmd_noop, cmd_rset, cmd_quit;
 /* net_list.c */

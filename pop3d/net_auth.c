@@ -1,5 +1,5 @@
 /*
- * net_auth.c - AUTHORIZATION: USER, PASS, and CAPA.
+ * net_auth.c - AUTHORIZATION: USER, PASS, APOP, and CAPA.
  *
  * Runs in:  session.
  * Trusts:   the monitor's answer.
@@ -9,23 +9,46 @@
 #include <string.h>
 #include "net.h"
 
+uint32_t net_mechs(struct net *n)
+{
+	struct ipc_msg m;
+
+	if (n->mechs_known)
+		return n->mechs;
+	ipc_start(&m, IPC_MECHS_ASK);
+	ipc_put_u8(&m, 0);
+	n->mechs = ipc_call(&n->monitor, &m) == 0 ? ipc_get_u32(&m) : 0;
+	if (ipc_end(&m) < 0)
+		n->mechs = 0;
+	n->mechs_known = true;
+	return n->mechs;
+}
+
 /* RFC 2449 section 5: the same before and after login. */
 enum reply cmd_capa(struct net *n, const struct net_args *args)
 {
 	enum reply r = net_ok(n, "capabilities follow");
-	char expire[32] = "NEVER", delay[48] = "";
+	char expire[32] = "NEVER", delay[48] = "", sasl[192] = "";
+	uint32_t mechs = net_mechs(n);
 
 	(void)args;
 	if (n->conf->expire != CONF_EXPIRE_NEVER)
 		snprintf(expire, sizeof(expire), "%u", n->conf->expire);
 	if (n->conf->login_delay > 0)
 		snprintf(delay, sizeof(delay), "LOGIN-DELAY %u\r\n", n->conf->login_delay);
+	if (mechs) {
+		size_t len = net_mech_words(mechs, " ", sasl + 4, sizeof(sasl) - 6);
+
+		memcpy(sasl, "SASL", 4);
+		memcpy(sasl + 4 + len, "\r\n", 3);
+	}
 	if (r == REPLY_OK) {
 		char text[512];
-		int len = snprintf(text, sizeof(text),
-				   "%sTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-				   "EXPIRE %s\r\n%sIMPLEMENTATION pop3d\r\n.\r\n",
-				   n->start->clear_login ? "USER\r\n" : "", expire, delay);
+		int len =
+			snprintf(text, sizeof(text),
+				 "%s%sTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
+				 "EXPIRE %s\r\n%sIMPLEMENTATION pop3d\r\n.\r\n",
+				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, expire, delay);
 
 		r = net_put(n, text, (size_t)len);
 	}
@@ -35,7 +58,7 @@ enum reply cmd_capa(struct net *n, const struct net_args *args)
 enum reply cmd_user(struct net *n, const struct net_args *args)
 {
 	/* before the password travels */
-	if (!n->start->clear_login)
+	if (!(net_mechs(n) & MECH_PLAIN))
 		return net_err(n, "a password in the clear is not accepted here");
 	memcpy(n->login, args->word[0], args->len[0] + 1);
 	n->has_login = true;
@@ -49,6 +72,11 @@ static enum reply say_no(struct net *n, enum ipc_verdict verdict)
 		return net_err(n, "[AUTH] wrong user name or password");
 	case VERDICT_IN_USE:
 		return net_err(n, "[IN-USE] another session has this maildrop; try again later");
+	case VERDICT_DELAY:
+		return net_err(n, "[LOGIN-DELAY] the last login was less than %u seconds ago",
+			       n->conf->login_delay);
+	case VERDICT_SYNTAX:
+		return net_err(n, "not a response of this mechanism");
 	case VERDICT_PERM:
 		return net_err(n, "[SYS/PERM] this maildrop cannot be opened; the server's log "
 				  "says why");
@@ -76,47 +104,65 @@ static enum reply open_transaction(struct net *n, struct ipc_msg *m)
 		      n->count == 1 ? "" : "s", (unsigned long long)n->octets);
 }
 
-static int ask(struct net *n, const struct net_args *args, struct ipc_msg *m)
+static int ask(struct net *n, enum ipc_mechanism mechanism, const char *login, char *secret,
+	       struct ipc_msg *m)
 {
+	size_t len = strlen(secret);
 	int err;
 
 	ipc_start(m, IPC_LOGIN_ASK);
-	ipc_put_u8(m, LOGIN_USERPASS);
-	ipc_put_str(m, n->login, strlen(n->login));
-	ipc_put_str(m, args->word[0], args->len[0]);
+	ipc_put_u8(m, (uint8_t)mechanism);
+	ipc_put_str(m, login, strlen(login));
+	ipc_put_str(m, secret, len);
 	err = ipc_send(&n->monitor, m);
 	explicit_bzero(m->payload, m->len);
-	explicit_bzero(args->word[0], args->len[0]);
+	explicit_bzero(secret, len);
 	if (err == 0)
 		err = ipc_recv(&n->monitor, m);
 	return err;
 }
 
-enum reply cmd_pass(struct net *n, const struct net_args *args)
+enum reply net_finish_login(struct net *n, struct ipc_msg *m)
 {
-	struct ipc_msg m;
-	uint8_t verdict;
-	bool close_it;
+	uint8_t verdict = ipc_get_u8(m);
+	bool close_it = ipc_get_u8(m) != 0;
 	enum reply r;
-	int err;
 
-	if (!n->has_login)
-		return net_err(n, "give USER first");
-	n->has_login = false;
-	/* the password is in the input buffer too, until the next line overwrites it */
-	explicit_bzero(n->io.in_buf, n->io.in_start);
-	err = ask(n, args, &m);
-	if (err < 0)
-		return net_fail(n, POP_E_DENIED);
-	verdict = ipc_get_u8(&m);
-	close_it = ipc_get_u8(&m) != 0;
 	if (verdict == VERDICT_OK)
-		return open_transaction(n, &m);
-	ipc_end(&m);
+		return open_transaction(n, m);
+	ipc_end(m);
 	r = say_no(n, (enum ipc_verdict)verdict);
 	if (r == REPLY_ERR && close_it) {
 		n->reason = END_REFUSED;
 		return REPLY_END;
 	}
 	return r;
+}
+
+enum reply cmd_pass(struct net *n, const struct net_args *args)
+{
+	struct ipc_msg m;
+
+	if (!n->has_login)
+		return net_err(n, "give USER first");
+	n->has_login = false;
+	/* the password is in the input buffer too, until the next line overwrites it */
+	explicit_bzero(n->io.in_buf, n->io.in_start);
+	if (ask(n, LOGIN_USERPASS, n->login, args->word[0], &m) < 0)
+		return net_fail(n, POP_E_DENIED);
+	return net_finish_login(n, &m);
+}
+
+enum reply cmd_apop(struct net *n, const struct net_args *args)
+{
+	struct ipc_msg m;
+
+	if (!n->start->apop)
+		return net_err(n, "APOP is not offered here");
+	n->has_login = false;
+	args->word[0][args->len[0]] = '\0';
+	args->word[1][args->len[1]] = '\0';
+	if (ask(n, LOGIN_APOP, args->word[0], args->word[1], &m) < 0)
+		return net_fail(n, POP_E_DENIED);
+	return net_finish_login(n, &m);
 }

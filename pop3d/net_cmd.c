@@ -18,6 +18,8 @@ struct verb {
 static const struct verb verbs[] = {
 	{ "USER", PH_AUTH, 1, 1, true, cmd_user },
 	{ "PASS", PH_AUTH, 1, 1, true, cmd_pass },
+	{ "APOP", PH_AUTH, 2, 2, false, cmd_apop },
+	{ "AUTH", PH_AUTH, 0, 2, false, cmd_auth },
 	{ "STAT", PH_TRANS, 0, 0, false, cmd_stat },
 	{ "LIST", PH_TRANS, 0, 1, false, cmd_list },
 	{ "RETR", PH_TRANS, 1, 1, false, cmd_retr },

@@ -127,18 +127,18 @@ static int fill(struct net_io *io, int64_t until_ms)
 }
 
 /* A whole line stands at the start of the buffer: copy it out, or say what is wrong. */
-static int take_line(struct net_io *io, size_t len, char *line)
+static int take_line(struct net_io *io, size_t len, char *line, size_t most)
 {
 	const uint8_t *from = io->in_buf + io->in_start;
 	bool skipped = io->skipping;
 
 	io->in_start += len + 1;
 	io->skipping = false;
-	if (skipped || len + 1 > NET_LINE_MAX)
+	if (skipped || len + 1 > most)
 		return POP_E_LONG;
 	if (len > 0 && from[len - 1] == '\r')
 		len--;
-	else if (len + 2 > NET_LINE_MAX)
+	else if (len + 2 > most)
 		return POP_E_LONG; /* as it would be with CRLF */
 	if (memchr(from, '\r', len) || memchr(from, '\0', len))
 		return POP_E_SYNTAX;
@@ -147,7 +147,8 @@ static int take_line(struct net_io *io, size_t len, char *line)
 	return (int)len;
 }
 
-int net_read_line(struct net_io *io, char *line)
+/* A line of at most `most` octets with CRLF. */
+static int read_line(struct net_io *io, char *line, size_t most)
 {
 	int64_t until_ms = -1;
 	int err;
@@ -158,8 +159,8 @@ int net_read_line(struct net_io *io, char *line)
 		const uint8_t *lf = memchr(start, '\n', have);
 
 		if (lf)
-			return take_line(io, (size_t)(lf - start), line);
-		if (have >= NET_LINE_MAX) {
+			return take_line(io, (size_t)(lf - start), line, most);
+		if (have >= most) {
 			io->skipping = true;
 			io->in_start = io->in_end;
 		}
@@ -169,6 +170,16 @@ int net_read_line(struct net_io *io, char *line)
 		if (err < 0)
 			return err;
 	}
+}
+
+int net_read_line(struct net_io *io, char *line)
+{
+	return read_line(io, line, NET_LINE_MAX);
+}
+
+int net_read_response(struct net_io *io, char *line)
+{
+	return read_line(io, line, NET_RESPONSE_MAX);
 }
 
 void net_drain(struct net_io *io)

@@ -13,13 +13,14 @@ static struct net session;
 
 static enum reply greet(struct net *n)
 {
-	enum reply r = net_ok(n, "%s POP3 server ready", n->conf->hostname);
+	const char *challenge = n->start->apop;
+	enum reply r = net_ok(n, "%s POP3 server ready%s%s", n->conf->hostname,
+			      challenge ? " " : "", challenge ? challenge : "");
 
 	return r == REPLY_OK && net_flush(&n->io) < 0 ? net_fail(n, POP_E_EOF) : r;
 }
 
-/* The connection ended while a command was awaited. */
-static enum reply no_command(struct net *n, int err)
+enum reply net_no_line(struct net *n, int err)
 {
 	if (err == POP_E_DENIED) /* better one answer too many than none */
 		return net_gone(n);
@@ -36,7 +37,7 @@ static enum reply next_command(struct net *n)
 	enum reply r;
 
 	if (err < 0 && err != POP_E_LONG && err != POP_E_SYNTAX)
-		return no_command(n, err);
+		return net_no_line(n, err);
 	r = net_command(n, line, err);
 	explicit_bzero(line, sizeof(line));
 	n->errs = r == REPLY_ERR ? n->errs + 1 : 0;
@@ -68,6 +69,8 @@ int net_run(const struct net_start *start)
 	n->start = start;
 	n->conf = start->conf;
 	n->phase = PH_AUTH;
+	n->mechs = start->mechs;
+	n->mechs_known = true;
 	n->drop.fd = -1;
 	ipc_init(&n->monitor, start->monitor_fd, ROLE_SESSION, ROLE_MONITOR, PH_AUTH);
 	net_io_init(&n->io, start->fd_in, start->fd_out, (int)n->conf->idle_timeout * 1000,

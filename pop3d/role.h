@@ -54,14 +54,27 @@ struct net_start {
 	const struct conf *conf;
 	int fd_in, fd_out; /* the client */
 	int monitor_fd;
-	bool clear_login; /* mechanisms that reveal the password are allowed here */
+	uint32_t mechs;	  /* enum conf_mech bits: what is offered as the session begins */
+	const char *apop; /* the timestamp of the greeting, NULL: no APOP */
 };
 int net_run(const struct net_start *start);
 
 /* The auth role. */
+struct auth;
+struct auth_mech;
+struct judgement;
 struct auth_start {
 	const struct conf *conf;
 	int monitor_fd;
+	bool got_one;	     /* the first message has passed */
+	unsigned failures;   /* counted by the role that this one takes the place of */
+	const char *address; /* the client's, "" where it has none */
+	const char *apop;    /* the timestamp of the greeting, "": no APOP */
+	/* what pop3d-auth can do beyond the built-in role, else NULL and 0 */
+	const struct auth_mech *digests;
+	size_t n_digests;
+	void (*apop_step)(struct auth *a, const char *login, const char *digest,
+			  struct judgement *j);
 };
 int auth_run(const struct auth_start *start);
 

@@ -1,0 +1,105 @@
+/*
+ * auth_judge.c - find the entry behind a login and judge a password in clear.
+ *
+ * Runs in:  auth, as unprivileged_user in the empty root, on the read-only
+ *           descriptors that come with each question.
+ * Trusts:   the user database.  Not the question: it is the client's.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include "auth.h"
+#include "password.h"
+#include "saslprep.h"
+
+/* The first malformed line is worth a note; the others follow when it is mended. */
+static void bad_line(void *ctx, uint64_t line, const char *why)
+{
+	struct judgement *j = ctx;
+
+	if (j->note.text[0])
+		return;
+	if (line > 0)
+		pop_why(&j->note, 0, "users file, line %llu skipped: %s", (unsigned long long)line,
+			why);
+	else
+		pop_why(&j->note, 0, "users file, a line skipped: %s", why);
+}
+
+static int find(struct auth *a, const char *name, struct judgement *j)
+{
+	if (a->n_fds == 2)
+		return users_find_system(a->fds[0], a->fds[1], name, &j->user);
+	return users_find(a->fds[0], name, &j->user, bad_line, j);
+}
+
+int auth_find(struct auth *a, const char *login, struct judgement *j)
+{
+	char names[2][USER_NAME_MAX + 1];
+	int n = login_candidates(login, a->conf->user_separators, a->conf->default_domain, names);
+	int err = POP_E_MISSING;
+
+	for (int i = 0; i < n && err == POP_E_MISSING; i++)
+		err = find(a, names[i], j);
+	if (err == POP_E_SYS || err == POP_E_MEMORY)
+		pop_why(&j->note, 0, "user database: %s", strerror(errno));
+	return err;
+}
+
+bool auth_usable(const struct user *u)
+{
+	return !u->locked && !u->nologin && u->hash[0] != '\0';
+}
+
+void auth_accept(const struct auth *a, struct judgement *j)
+{
+	const struct user *u = &j->user;
+	const char *spec = u->maildrop[0] ? u->maildrop : a->conf->maildrop;
+	struct pop_why why;
+
+	j->verdict = VERDICT_PERM;
+	if (u->uid == USER_NO_ID || u->gid == USER_NO_ID)
+		pop_why(&j->note, 0,
+			"user %s: uid and gid must be numbers in the users file (pop3admin user "
+			"add writes them so)",
+			u->name);
+	else if (spec_expand(spec, u->name, u->home, &j->spec, &why) < 0)
+		pop_why(&j->note, 0, "user %s: maildrop %s: %s", u->name, spec, why.text);
+	else
+		j->verdict = VERDICT_OK;
+}
+
+/* As it came, and where that differs, as RFC 4013 would have it. */
+static bool matches(const char *password, const char *hash)
+{
+	char prepared[USER_PASSWORD_MAX + 1];
+	bool yes = password_verify(password, hash);
+
+	if (!yes && saslprep(password, strlen(password), prepared, sizeof(prepared)) > 0 &&
+	    strcmp(prepared, password) != 0) {
+		yes = password_verify(prepared, hash);
+		explicit_bzero(prepared, sizeof(prepared));
+	}
+	return yes;
+}
+
+/*
+ * The same work for everybody: one verification, of the entry's hash or of a
+ * dummy, before anything is said.
+ */
+void auth_password(struct auth *a, const char *login, const char *password, struct judgement *j)
+{
+	int err = auth_find(a, login, j);
+	bool usable = err == 0 && auth_usable(&j->user) && password[0] != '\0';
+
+	if (err == POP_E_SYS || err == POP_E_MEMORY) {
+		j->verdict = VERDICT_TEMP;
+		return;
+	}
+	j->verdict = VERDICT_AUTH;
+	if (usable ? matches(password, j->user.hash) : password_verify_dummy(password))
+		auth_accept(a, j);
+	if (j->verdict != VERDICT_OK)
+		snprintf(j->user.name, sizeof(j->user.name), "%s", login);
+}
