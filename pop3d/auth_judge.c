@@ -98,8 +98,11 @@ void auth_password(struct auth *a, const char *login, const char *password, stru
 		return;
 	}
 	j->verdict = VERDICT_AUTH;
+	errno = 0;
 	if (usable ? matches(password, j->user.hash) : password_verify_dummy(password))
 		auth_accept(a, j);
+	else if (usable && errno == ENOMEM)
+		j->verdict = VERDICT_TEMP; /* the hash could not be computed */
 	if (j->verdict != VERDICT_OK)
 		snprintf(j->user.name, sizeof(j->user.name), "%s", login);
 }

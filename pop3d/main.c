@@ -195,8 +195,6 @@ static int prepare_root(struct monitor *mon, struct pop_why *why)
 			       mon->conf->unprivileged_user);
 	mon->uid = uid;
 	mon->gid = gid;
-	if (conf_user_ids(mon->conf->keeper_user, &uid, &gid) == 0) /* TLS alone needs it */
-		mon->keeper_uid = uid;
 	n = snprintf(mon->empty, sizeof(mon->empty), "%s/empty", mon->conf->helper_dir);
 	if (n < 0 || (size_t)n >= sizeof(mon->empty))
 		return pop_why(why, POP_E_LONG, "helper_dir is too long");
@@ -211,7 +209,7 @@ static int prepare_root(struct monitor *mon, struct pop_why *why)
 int main(int argc, char **argv)
 {
 	struct options opt = { .file = NULL };
-	struct monitor mon = { .keeper_uid = (uid_t)-1, .drop_session_fd = -1 };
+	struct monitor mon = { .drop_session_fd = -1 };
 	enum log_sink sink = LOG_TO_SYSLOG;
 	struct conf conf;
 	struct pop_why why;

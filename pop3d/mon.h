@@ -49,7 +49,6 @@ struct monitor {
 	bool secure; /* the session is inside TLS */
 	uid_t uid;   /* unprivileged_user */
 	gid_t gid;
-	uid_t keeper_uid;	   /* keeper_user, or -1 where there is none */
 	char empty[PATH_MAX];	   /* the empty root */
 	char address[64], port[8]; /* the client's, "" where it has none */
 	int null_fd;

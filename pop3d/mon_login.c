@@ -68,6 +68,18 @@ int mon_answer_login(struct monitor *mon, struct ipc_msg *ask)
 	return err < 0 ? mon_fail_login(mon, verdict, mon->auth.fd < 0) : 0;
 }
 
+/* An id of pop3d's own: a takeover of a role that runs under it must yield no mail. */
+static bool is_ours(const struct monitor *mon, const struct mon_login *l)
+{
+	uint32_t uid, gid;
+
+	if (l->uid == mon->uid || l->gid == mon->gid)
+		return true;
+	/* looked up here, not at the start: only a login needs it, or TLS */
+	return conf_user_ids(mon->conf->keeper_user, &uid, &gid) == 0 &&
+	       (l->uid == uid || l->gid == gid);
+}
+
 /* Whose mail may be opened at all, whatever auth says. */
 static int check_identity(const struct monitor *mon, struct pop_why *why)
 {
@@ -76,10 +88,10 @@ static int check_identity(const struct monitor *mon, struct pop_why *why)
 	if (l->uid == 0 || l->gid == 0)
 		return pop_why(why, POP_E_UNSAFE, "user %s: uid 0 and gid 0 have no maildrop",
 			       l->name);
-	if (mon->root && (l->uid == mon->uid || l->uid == mon->keeper_uid))
+	if (mon->root && is_ours(mon, l))
 		return pop_why(why, POP_E_UNSAFE,
-			       "user %s: uid %u is pop3d's own and may own no mail", l->name,
-			       (unsigned)l->uid);
+			       "user %s: uid %u, gid %u: pop3d's own ids may own no mail", l->name,
+			       (unsigned)l->uid, (unsigned)l->gid);
 	if (!mon->root && (l->uid != geteuid() || l->gid != getegid()))
 		return pop_why(
 			why, POP_E_UNSAFE,
