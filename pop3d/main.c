@@ -58,7 +58,8 @@ static bool stderr_is_ours(void)
 }
 
 /* A wrong command line: the client hears that we cannot serve, the log hears why. */
-static int complain(const struct options *opt, int status, const char *fmt, ...)
+static int __attribute__((format(printf, 3, 4)))
+complain(const struct options *opt, int status, const char *fmt, ...)
 {
 	static const char sorry[] = "-ERR [SYS/PERM] server misconfigured\r\n";
 	struct pop_why text;

@@ -32,7 +32,8 @@ enum reply net_put(struct net *n, const void *data, size_t len)
 	return REPLY_OK;
 }
 
-static enum reply put_status(struct net *n, const char *word, const char *fmt, va_list ap)
+static enum reply __attribute__((format(printf, 3, 0)))
+put_status(struct net *n, const char *word, const char *fmt, va_list ap)
 {
 	char line[STATUS_MAX];
 	size_t len = strlen(word);
