@@ -109,15 +109,16 @@ static bool mailbox_is_free(int dir_fd, const char *base)
 	return is_free;
 }
 
-/* Is the process behind this record certainly gone? */
-static bool is_dead(const struct lock_record *r)
+/* Is the process behind this record gone?  1, 0, or POP_E_MISSING: on another host. */
+static int is_dead(const struct lock_record *r)
 {
 	struct lock_record self;
+	int alive = lock_record_alive(r);
 
-	if (lock_record_alive(r) == 0)
-		return true;
+	if (alive >= 0)
+		return !alive;
 	lock_record_self(&self, "");
-	return strcmp(r->host, self.host) == 0 && strcmp(r->boot_id, self.boot_id) != 0;
+	return strcmp(r->host, self.host) == 0 ? 1 : POP_E_MISSING; /* before a reboot */
 }
 
 /*
@@ -128,13 +129,14 @@ static int judge(int dir_fd, const char *name, const char *base, bool trust_old,
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	struct lock_record r;
-	bool ours = false;
+	int dead = POP_E_MISSING;
 
 	if (fd >= 0) {
-		ours = fstat(fd, st) == 0 && S_ISREG(st->st_mode) && read_record(fd, &r) == 0;
+		if (fstat(fd, st) == 0 && S_ISREG(st->st_mode) && read_record(fd, &r) == 0)
+			dead = is_dead(&r);
 		close(fd);
-		if (ours)
-			return is_dead(&r);
+		if (dead >= 0)
+			return dead;
 	}
 	if (fstatat(dir_fd, name, st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? POP_E_MISSING : 0;
