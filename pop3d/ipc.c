@@ -29,6 +29,8 @@ struct ipc_rule {
 #define AUT ROLE_AUTH
 #define DRP ROLE_MAILDROP
 #define DIG ROLE_DIGEST
+#define TLS ROLE_TLS
+#define KEY ROLE_KEEPER
 #define ANY (PH_AUTH | PH_OPEN | PH_TRANS | PH_END)
 
 /* clang-format off */
@@ -67,6 +69,27 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	[IPC_QUIT_ANSWER]     = { "QUIT_ANSWER",     DRP, SES, ANSWER,  PH_TRANS, 9, 9,       0, 0, 1,    0 },
 	[IPC_DIGEST_ASK]      = { "DIGEST_ASK",      DRP, DIG, REQUEST, ANY,      9, 9,       2, 2, 0,    IPC_DIGEST_ANSWER },
 	[IPC_DIGEST_ANSWER]   = { "DIGEST_ANSWER",   DIG, DRP, ANSWER,  ANY,      9, 9,       0, 1, 0,    0 },
+	[IPC_TLS_OFFER_ASK]     = { "TLS_OFFER_ASK",    SES, MON, REQUEST, PH_AUTH, 1, 1,        0, 0,  2,   IPC_TLS_OFFER_ANSWER },
+	[IPC_TLS_OFFER_ANSWER]  = { "TLS_OFFER_ANSWER", MON, SES, ANSWER,  PH_AUTH, 1, 1,        0, 0,  2,   0 },
+	[IPC_TLS_ASK]           = { "TLS_ASK",          SES, MON, REQUEST, PH_AUTH, 1, 1,        0, 0,  1,   IPC_TLS_ANSWER },
+	[IPC_TLS_ANSWER]        = { "TLS_ANSWER",       MON, SES, ANSWER,  PH_AUTH, 1, 1,        0, 1,  1,   0 },
+	[IPC_TLS_DONE]          = { "TLS_DONE",         TLS, MON, NOTE,    PH_AUTH, 40, 128,     0, 0,  1,   0 },
+	[IPC_TLS_BROKEN]        = { "TLS_BROKEN",       TLS, MON, NOTE,    PH_AUTH, 3, 512,      0, 0,  1,   0 },
+	[IPC_TLS_NOTE]          = { "TLS_NOTE",         TLS, MON, NOTE,    PH_AUTH, 4, 1024,     0, 0,  4,   0 },
+	[IPC_TLS_CHECKED]       = { "TLS_CHECKED",      TLS, MON, NOTE,    PH_AUTH, 19, 1024,    0, 0,  1,   0 },
+	[IPC_PAIR_ASK]          = { "PAIR_ASK",         TLS, MON, REQUEST, PH_AUTH, 3, 258,      0, 0,  1,   IPC_PAIR_ANSWER },
+	[IPC_PAIR_ANSWER]       = { "PAIR_ANSWER",      MON, TLS, ANSWER,  PH_AUTH, 1, 1,        0, 4,  1,   0 },
+	[IPC_KEEPER_PAIR]       = { "KEEPER_PAIR",      MON, KEY, NOTE,    PH_AUTH, 1, 1,        1, 4,  1,   0 },
+	[IPC_KEEPER_NOTE]       = { "KEEPER_NOTE",      KEY, MON, NOTE,    ANY,     4, 1024,     0, 0,  4,   0 },
+	[IPC_KEY_LOAD]          = { "KEY_LOAD",         TLS, KEY, NOTE,    PH_AUTH, 1, 1,        0, 0,  1,   0 },
+	[IPC_KEY_ASK]           = { "KEY_ASK",          TLS, KEY, REQUEST, PH_AUTH, 32, 2048,    0, 0,  4,   IPC_KEY_ANSWER },
+	[IPC_KEY_ANSWER]        = { "KEY_ANSWER",       KEY, TLS, ANSWER,  PH_AUTH, 3, 1024,     0, 0,  4,   0 },
+	[IPC_SIGN_ASK]          = { "SIGN_ASK",         TLS, KEY, REQUEST, PH_AUTH, 64, 2400,    0, 0,  1,   IPC_SIGN_ANSWER },
+	[IPC_SIGN_ANSWER]       = { "SIGN_ANSWER",      KEY, TLS, ANSWER,  PH_AUTH, 1, 2049,     0, 0,  1,   0 },
+	[IPC_OPEN_ASK]          = { "OPEN_ASK",         TLS, KEY, REQUEST, PH_AUTH, 33, 4087,    0, 0,  8,   IPC_OPEN_ANSWER },
+	[IPC_OPEN_ANSWER]       = { "OPEN_ANSWER",      KEY, TLS, ANSWER,  PH_AUTH, 1, 4056,     0, 0,  8,   0 },
+	[IPC_SEAL_ASK]          = { "SEAL_ASK",         TLS, KEY, REQUEST, PH_AUTH, 1, 4055,     0, 0,  2,   IPC_SEAL_ANSWER },
+	[IPC_SEAL_ANSWER]       = { "SEAL_ANSWER",      KEY, TLS, ANSWER,  PH_AUTH, 1, 4088,     0, 0,  2,   0 },
 };
 /* clang-format on */
 
@@ -79,10 +102,10 @@ const char *ipc_type_name(enum ipc_type type)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-	static const char *const names[] = { "nobody", "monitor",  "session",
-					     "auth",   "maildrop", "digest" };
+	static const char *const names[] = { "nobody",	 "monitor", "session", "auth",
+					     "maildrop", "digest",  "tls",     "keeper" };
 
-	return role <= ROLE_DIGEST ? names[role] : "unknown";
+	return role <= ROLE_KEEPER ? names[role] : "unknown";
 }
 
 const char *ipc_mechanism_name(unsigned mechanism)

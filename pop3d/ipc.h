@@ -17,7 +17,7 @@
 #include "err.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	2
+#define IPC_VERSION	3
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -30,6 +30,8 @@ enum ipc_role {
 	ROLE_AUTH,
 	ROLE_MAILDROP,
 	ROLE_DIGEST,
+	ROLE_TLS,
+	ROLE_KEEPER,
 };
 
 /* The phase of a session; the monitor owns it and takes nobody's word for it. */
@@ -85,6 +87,32 @@ enum ipc_type {
 	/* maildrop and digest helper */
 	IPC_DIGEST_ASK,	   /* u8 kind; u64 n; fds: what to read, the items (sealed) */
 	IPC_DIGEST_ANSWER, /* u8 verdict; u64 n; fd: n digests of 16 bytes, sealed */
+	/* session and monitor, about TLS */
+	IPC_TLS_OFFER_ASK,    /* u8 reserved: may STLS be offered? */
+	IPC_TLS_OFFER_ANSWER, /* u8 offered */
+	IPC_TLS_ASK,	      /* u8 reserved: the client was answered, take its socket over */
+	IPC_TLS_ANSWER,	      /* u8 verdict; fd: the plaintext */
+	/* tls and monitor */
+	IPC_TLS_DONE,	 /* note: u32 version; u8 resumed; u8 ipc_binding; raw 32; str cipher */
+	IPC_TLS_BROKEN,	 /* note: str why: the handshake failed by the client's doing */
+	IPC_TLS_NOTE,	 /* note: u8 syslog level; str text */
+	IPC_TLS_CHECKED, /* note: u8 good; u64 not before, not after, seconds; str why */
+	IPC_PAIR_ASK,	 /* str server name: is there a certificate for it? */
+	IPC_PAIR_ANSWER, /* u8 there is; fds: its certificates */
+	/* keeper and monitor */
+	IPC_KEEPER_PAIR, /* note: u8 reserved; fds: the keys for the server name that tls asked for
+			  */
+	IPC_KEEPER_NOTE, /* note: u8 syslog level; str text */
+	/* tls and keeper */
+	IPC_KEY_LOAD,	 /* note: u8 reserved: a signature will be asked for */
+	IPC_KEY_ASK,	 /* raw public key (DER): is its private half here? */
+	IPC_KEY_ANSWER,	 /* u8 verdict; str why */
+	IPC_SIGN_ASK,	 /* u32 signature scheme; u32 length, raw public key; raw content */
+	IPC_SIGN_ANSWER, /* u8 verdict; raw signature */
+	IPC_OPEN_ASK,	 /* raw sealed ticket */
+	IPC_OPEN_ANSWER, /* u8 verdict; raw state */
+	IPC_SEAL_ASK,	 /* raw state */
+	IPC_SEAL_ANSWER, /* u8 verdict; raw sealed ticket, IPC_SEAL_EXTRA octets longer */
 	IPC_N_TYPES
 };
 
@@ -102,6 +130,7 @@ enum ipc_verdict {
 /* What of a TLS connection SCRAM can be bound to, RFC 9266 and RFC 5929. */
 enum ipc_binding { BINDING_NONE, BINDING_EXPORTER, BINDING_UNIQUE, BINDING_N };
 #define IPC_BINDING_LEN 32
+#define IPC_SEAL_EXTRA	32
 /* Beside USER and APOP the SASL mechanisms, in the order of enum conf_mech's bits. */
 enum ipc_mechanism {
 	LOGIN_USERPASS = 1,

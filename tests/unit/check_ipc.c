@@ -125,8 +125,8 @@ START_TEST(test_wrong_direction_and_phase)
 {
 	const struct ipc_rule *r = rule_of(_i);
 
-	for (int to = ROLE_MONITOR; to <= ROLE_DIGEST; to++)
-		for (int from = ROLE_MONITOR; from <= ROLE_DIGEST; from++)
+	for (int to = ROLE_MONITOR; to <= ROLE_KEEPER; to++)
+		for (int from = ROLE_MONITOR; from <= ROLE_KEEPER; from++)
 			for (int phase = PH_AUTH; phase <= PH_END; phase *= 2) {
 				bool right = to == r->to && from == r->from && (phase & r->phases);
 				struct pair p;
