@@ -107,19 +107,29 @@ static int check_networks(const char *value, struct pop_why *why)
 	return 0;
 }
 
-static int check_credential(const char *value, struct pop_why *why)
+static bool is_path_or_credential(const char *word, size_t len)
 {
 	static const char prefix[] = "credential:";
-	const char *name;
+	const size_t n = sizeof(prefix) - 1;
 
-	if (value[0] == '/')
-		return 0;
-	if (strncmp(value, prefix, sizeof(prefix) - 1) == 0) {
-		name = value + sizeof(prefix) - 1;
-		if (*name && *name != '.' && !strchr(name, '/'))
-			return 0;
+	if (word[0] == '/')
+		return true;
+	return len > n && strncmp(word, prefix, n) == 0 && word[n] != '.' &&
+	       !memchr(word, '/', len);
+}
+
+/* Several, parted by blanks: an RSA and an ECDSA certificate at once. */
+static int check_credential(const char *value, struct pop_why *why)
+{
+	size_t len;
+
+	for (value += strspn(value, " \t"); *value; value += len + strspn(value + len, " \t")) {
+		len = strcspn(value, " \t");
+		if (!is_path_or_credential(value, len))
+			return pop_why(why, POP_E_SYNTAX,
+				       "an absolute path, credential:NAME, or none");
 	}
-	return pop_why(why, POP_E_SYNTAX, "an absolute path, credential:NAME, or none");
+	return 0;
 }
 
 static int check_account(const char *value, struct pop_why *why)

@@ -211,3 +211,22 @@ int64_t fs_now_ms(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
+
+int fs_open_private_dir(const char *path, struct pop_why *why)
+{
+	struct stat st;
+	int fd;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return pop_why_errno(why, "%s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return pop_why_errno(why, "%s", path);
+	if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077)) {
+		close(fd);
+		return pop_why(why, POP_E_UNSAFE,
+			       "%s: must be root's alone; try: chown root %s; chmod 0700 %s", path,
+			       path, path);
+	}
+	return fd;
+}

@@ -65,6 +65,12 @@ int fs_sealed_memfd(const char *name, const void *data, size_t n);
  */
 int fs_check_sealed(int fd, uint64_t size);
 
+/*
+ * Open a directory that must be the caller's alone (run_dir: root's, 0700);
+ * made where it is missing.  A descriptor, POP_E_SYS or POP_E_UNSAFE.
+ */
+int fs_open_private_dir(const char *path, struct pop_why *why);
+
 /* Milliseconds of the monotonic clock. */
 int64_t fs_now_ms(void);
 
