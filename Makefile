@@ -40,12 +40,17 @@ ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDI
 	 -DLIBEXECDIR='"$(LIBEXECDIR)"' -Ilib $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SANFLAGS) $(LDFLAGS)
+# TLS_STATIC=yes: pop3d-tls alone is linked statically, for a faster start.
+TLS_LDFLAGS = $(if $(filter yes,$(TLS_STATIC)),-static-pie -Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now,$(ALL_LDFLAGS))
+TLS_LIBS   = -lssl -lcrypto
+comma     := ,
 CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
 ROLE_SRC   = pop3d/ipc.c pop3d/role.c
 POP3D_SRC  = $(sort $(wildcard pop3d/main.c pop3d/mon_*.c pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c)) $(ROLE_SRC)
 DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
+TLS_SRC    = $(sort $(wildcard pop3d/tls_*.c pop3d/key_*.c)) $(ROLE_SRC)
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
 CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
 
@@ -55,6 +60,7 @@ obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 LIB      = $(BUILD)/lib/libpop3.a
 PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(wildcard pop3d/dig_*.c),$(BUILD)/pop3d/pop3d-digest) \
+	   $(if $(wildcard pop3d/tls_*.c),$(BUILD)/pop3d/pop3d-tls) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
@@ -85,6 +91,8 @@ $(BUILD)/pop3d/pop3d: $(call obj,$(POP3D_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt
 $(BUILD)/pop3d/pop3d-digest: $(call obj,$(DIGEST_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
+$(BUILD)/pop3d/pop3d-tls: $(call obj,$(TLS_SRC)) $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(TLS_LDFLAGS) -o $@ $^ $(TLS_LIBS)
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
@@ -136,4 +144,4 @@ clean:
 FORCE:
 .PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(DIGEST_SRC) $(ADMIN_SRC) $(CHECK_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))

@@ -70,7 +70,9 @@ complain(const struct options *opt, int status, const char *fmt, ...)
 	if (vsnprintf(text.text, sizeof(text.text), fmt, ap) < 0)
 		text.text[0] = '\0';
 	va_end(ap);
-	if (fstat(1, &st) == 0 && S_ISSOCK(st.st_mode))
+	if (opt->tls)
+		; /* plaintext would be no answer */
+	else if (fstat(1, &st) == 0 && S_ISSOCK(st.st_mode))
 		send(1, sorry, sizeof(sorry) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	else if (!isatty(1) && write(1, sorry, sizeof(sorry) - 1) < 0)
 		status = EX_IOERR;
@@ -232,11 +234,18 @@ int main(int argc, char **argv)
 	mon.conf = &conf;
 	mon.root = geteuid() == 0;
 	log_open(sink, conf.log_facility);
-	if (opt.tls)
-		return complain(&opt, EX_CONFIG, "-s: TLS is off: no tls_certificate is set");
+	if (conf.tls_certificate[0] && conf.tls_key[0])
+		mon.tls.stage = TLS_POSSIBLE;
+	else if (opt.tls)
+		return complain(&opt, EX_CONFIG,
+				"-s: TLS is off: tls_certificate and tls_key are not set");
 	if (mon.root && prepare_root(&mon, &why) < 0)
 		return complain(&opt, EX_CONFIG, "%s", why.text);
 	find_peer(&mon, &mon.local);
+	mon.tls.implicit = opt.tls;
+	/* nothing but TLS may reach the client there */
+	if (opt.tls && !opt.log_stderr && !stderr_is_ours() && dup2(mon.null_fd, 2) < 0)
+		return EX_OSERR;
 	status = mon_run(&mon);
 	conf_release(&conf);
 	return status;

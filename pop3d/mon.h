@@ -29,8 +29,29 @@ struct mon_login {
 	gid_t gid;
 };
 
-/* What the tls role reported after the handshake; auth is told when it needs it. */
+/* How far TLS has come. */
+enum mon_tls_stage {
+	TLS_OFF,      /* not configured, or not any more */
+	TLS_POSSIBLE, /* the session may ask whether it can be offered */
+	TLS_CHECKING, /* pop3d-tls looks at the certificate */
+	TLS_OFFERED,  /* the session may ask for it */
+	TLS_SHAKING,  /* the handshake is under way */
+	TLS_ON,
+};
+
 struct mon_tls {
+	struct ipc pair, keeper; /* to the two roles of pop3d-tls */
+	enum mon_tls_stage stage;
+	bool implicit;	     /* -s */
+	bool holds_client;   /* 0 and 1 are still the client, for a tls role to come */
+	bool told;	     /* the log knows why there was no handshake */
+	int64_t deadline_ms; /* of a handshake or a check, monotonic */
+	uid_t keeper_uid;
+	gid_t keeper_gid;
+	/* what the tls role reported after the handshake; auth is told when it needs it */
+	uint32_t version;
+	bool resumed;
+	char cipher[64];
 	uint8_t binding_kind; /* enum ipc_binding */
 	uint8_t binding[IPC_BINDING_LEN];
 	char identity[USER_NAME_MAX + 1]; /* of a checked client certificate, or "" */
@@ -75,11 +96,32 @@ struct monitor {
 int mon_run(struct monitor *mon);
 
 /* mon_roles.c: start a role; 0 or POP_E_SYS (logged). */
-int mon_start_session(struct monitor *mon);
+int mon_start_session(struct monitor *mon, int plain_fd);
 int mon_start_auth(struct monitor *mon);
 int mon_start_drop(struct monitor *mon, int state_fd);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
 int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
+/* fork, and keep the child in mind; errno as fork() left it. */
+pid_t mon_fork(struct monitor *mon, enum ipc_role role);
+/* Give up the monitor's own copy of the client's socket. */
+void mon_release_client(struct monitor *mon);
+
+/* mon_run.c: one line for a peer that broke the rules, and the end of its pair. */
+void mon_drop_pair(struct monitor *mon, struct ipc *c, int err);
+
+/*
+ * mon_tls.c: start pop3d-tls on the client; *session_fd is the session's end of
+ * the plaintext (the caller's).  0, or a negative code (logged).
+ */
+int mon_start_tls(struct monitor *mon, int *session_fd);
+int mon_answer_tls_offer(struct monitor *mon, struct ipc_msg *ask);
+int mon_answer_tls(struct monitor *mon, struct ipc_msg *ask);
+void mon_tls_event(struct monitor *mon);
+void mon_keeper_event(struct monitor *mon);
+/* A handshake or a check is under way: tls_deadline_ms counts. */
+bool mon_tls_pending(const struct monitor *mon);
+/* End it; why is logged, where it is not NULL and nothing was said before. */
+void mon_tls_end(struct monitor *mon, const char *why);
 
 /* mon_auth.c: what the auth role needs, and which one it is. */
 

@@ -17,6 +17,20 @@ static void begin(const struct monitor *mon, struct log_line *l, const char *eve
 		log_str(l, "addr", mon->address);
 }
 
+static void add_tls(const struct monitor *mon, struct log_line *l)
+{
+	const struct mon_tls *i = &mon->tls;
+
+	if (i->stage != TLS_ON)
+		return;
+	log_str(l, "tls",
+		i->version == 0x0304   ? "TLSv1.3"
+		: i->version == 0x0303 ? "TLSv1.2"
+				       : "unknown");
+	log_str(l, "cipher", i->cipher);
+	log_str(l, "resumed", i->resumed ? "yes" : "no");
+}
+
 void mon_log_connect(const struct monitor *mon)
 {
 	struct log_line l;
@@ -24,6 +38,7 @@ void mon_log_connect(const struct monitor *mon)
 	begin(mon, &l, "connect");
 	if (mon->port[0])
 		log_str(&l, "port", mon->port);
+	add_tls(mon, &l);
 	log_end(&l, LOG_INFO);
 }
 
@@ -38,6 +53,7 @@ void mon_log_login(const struct monitor *mon, uint64_t count, uint64_t octets)
 		log_str(&l, "app", mon->login.app);
 	log_u64(&l, "messages", count);
 	log_u64(&l, "octets", octets);
+	add_tls(mon, &l);
 	log_end(&l, LOG_INFO);
 }
 

@@ -223,5 +223,6 @@ int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)
 	mon->drop_session_fd = -1;
 	mon_log_login(mon, count, octets);
 	ipc_close(&mon->auth); /* its work is done */
+	mon_release_client(mon);
 	return err == POP_E_EOF ? 0 : err;
 }

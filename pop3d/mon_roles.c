@@ -42,31 +42,59 @@ static struct role_rights rights_of(const struct monitor *mon, enum ipc_role rol
 	return r;
 }
 
-/* Make a pair and fork.  In the child *fd is its end; in the parent it is the monitor's. */
-static pid_t fork_with_pair(struct monitor *mon, enum ipc_role role, int *fd)
+pid_t mon_fork(struct monitor *mon, enum ipc_role role)
 {
-	int ends[2], saved;
 	pid_t pid;
 
 	if (mon->n_children == MON_CHILDREN) {
 		errno = EAGAIN;
 		return -1;
 	}
+	pid = fork();
+	if (pid > 0)
+		mon->children[mon->n_children++] = (struct mon_child){ pid, role };
+	return pid;
+}
+
+/* Make a pair and fork.  In the child *fd is its end; in the parent it is the monitor's. */
+static pid_t fork_with_pair(struct monitor *mon, enum ipc_role role, int *fd)
+{
+	int ends[2], saved;
+	pid_t pid;
+
 	if (ipc_pair(ends) < 0)
 		return -1;
-	pid = fork();
+	pid = mon_fork(mon, role);
 	saved = errno;
 	*fd = pid == 0 ? ends[1] : ends[0];
 	close(pid == 0 ? ends[0] : ends[1]);
 	if (pid < 0)
 		close(*fd);
-	if (pid > 0)
-		mon->children[mon->n_children++] = (struct mon_child){ pid, role };
 	errno = saved;
 	return pid;
 }
 
-int mon_start_session(struct monitor *mon)
+void mon_release_client(struct monitor *mon)
+{
+	if (!mon->tls.holds_client)
+		return;
+	mon->tls.holds_client = false;
+	/* as good as closed: a number that is in use is never handed out again */
+	if (dup2(mon->null_fd, 0) < 0 || dup2(mon->null_fd, 1) < 0)
+		mon_log_error(mon, "dup2: %s", strerror(errno));
+}
+
+/* The client's descriptors are the session's, or the plaintext's end is.  2 may be the client too.
+ */
+static void arrange_session(const struct monitor *mon, int plain_fd)
+{
+	if (plain_fd >= 0 && (dup2(plain_fd, 0) < 0 || dup2(plain_fd, 1) < 0))
+		_exit(EX_OSERR);
+	if (mon->tls.stage != TLS_OFF && dup2(mon->null_fd, 2) < 0)
+		_exit(EX_OSERR);
+}
+
+int mon_start_session(struct monitor *mon, int plain_fd)
 {
 	pid_t parent = getpid();
 	int fd;
@@ -83,20 +111,24 @@ int mon_start_session(struct monitor *mon)
 			.fd_out = 1,
 			.monitor_fd = fd,
 			.mechs = mon_mechanisms(mon),
+			.tls = plain_fd >= 0,
+			.stls = mon->tls.stage == TLS_POSSIBLE,
 			.apop = mon->apop[0] ? mon->apop : NULL,
 		};
 		struct role_rights rights = rights_of(mon, ROLE_SESSION, parent);
 		int keep[1] = { fd };
 
 		rights.files = FILES_SESSION;
+		arrange_session(mon, plain_fd);
 		role_title("pop3d-session");
 		role_enter(&rights, keep, 1);
 		_exit(net_run(&start));
 	}
 	ipc_init(&mon->session, fd, ROLE_MONITOR, ROLE_SESSION, PH_AUTH);
-	/* the client's socket is the session's alone from here on */
-	if (dup2(mon->null_fd, 0) < 0 || dup2(mon->null_fd, 1) < 0)
-		return POP_E_SYS;
+	mon->tls.holds_client = true;
+	/* unless TLS may come, the client's socket is the session's alone from here on */
+	if (mon->tls.stage != TLS_POSSIBLE)
+		mon_release_client(mon);
 	return 0;
 }
 

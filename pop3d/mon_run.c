@@ -55,8 +55,7 @@ static void end_session(struct monitor *mon)
 	mon->ending = true;
 }
 
-/* One line for a peer that broke the rules, and the end of its pair. */
-static void drop_pair(struct monitor *mon, struct ipc *c, int err)
+void mon_drop_pair(struct monitor *mon, struct ipc *c, int err)
 {
 	if (err != POP_E_EOF)
 		mon_log_error(mon, "the %s role broke the message protocol: %s",
@@ -64,24 +63,47 @@ static void drop_pair(struct monitor *mon, struct ipc *c, int err)
 	ipc_close(c);
 }
 
+static int take_session_end(struct monitor *mon, struct ipc_msg *m)
+{
+	/* a handshake that failed has its own line, and no session was ever there */
+	if (mon->tls.stage != TLS_SHAKING)
+		mon_log_logout(mon, m);
+	else
+		m->pos = m->len;
+	mon->phase = mon->session.phase = PH_END;
+	return ipc_end(m);
+}
+
 static void session_event(struct monitor *mon)
 {
 	struct ipc_msg m;
 	int err = ipc_recv(&mon->session, &m);
 
-	if (err == 0 && (m.type == IPC_LOGIN_ASK || m.type == IPC_SASL_ASK)) {
-		err = mon_answer_login(mon, &m);
-	} else if (err == 0 && m.type == IPC_MECHS_ASK) {
-		err = mon_answer_mechs(mon, &m);
-	} else if (err == 0) {
-		mon_log_logout(mon, &m);
-		err = ipc_end(&m);
-		mon->phase = mon->session.phase = PH_END;
+	if (err == 0) {
+		switch (m.type) {
+		case IPC_LOGIN_ASK:
+		case IPC_SASL_ASK:
+			err = mon_answer_login(mon, &m);
+			break;
+		case IPC_MECHS_ASK:
+			err = mon_answer_mechs(mon, &m);
+			break;
+		case IPC_TLS_OFFER_ASK:
+			err = mon_answer_tls_offer(mon, &m);
+			break;
+		case IPC_TLS_ASK:
+			err = mon_answer_tls(mon, &m);
+			break;
+		default:
+			err = take_session_end(mon, &m);
+		}
 	}
 	ipc_wipe(&m);
 	if (err == 0)
 		return;
-	drop_pair(mon, &mon->session, err);
+	mon_drop_pair(mon, &mon->session, err);
+	mon_release_client(mon);
+	mon_tls_end(mon, NULL);
 	ipc_close(&mon->auth);
 	if (mon->drop_session_fd >= 0) {
 		close(mon->drop_session_fd);
@@ -101,7 +123,7 @@ static void auth_event(struct monitor *mon)
 	ipc_wipe(&m);
 	if (err == 0)
 		return;
-	drop_pair(mon, &mon->auth, err);
+	mon_drop_pair(mon, &mon->auth, err);
 	if (mon->phase != PH_AUTH || mon->session.fd < 0)
 		return;
 	mon_log_error(mon, "the auth role ended before its work was done");
@@ -162,7 +184,7 @@ static void drop_event(struct monitor *mon)
 	ipc_wipe(&m);
 	if (err == 0)
 		return;
-	drop_pair(mon, &mon->drop, err);
+	mon_drop_pair(mon, &mon->drop, err);
 	mon_remove_dotlock(mon);
 	if (mon->phase == PH_OPEN) {
 		mon_log_error(mon, "the maildrop role ended before the maildrop was open");
@@ -208,49 +230,95 @@ static int time_left(int64_t until_ms)
 	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
 }
 
+#define N_PAIRS 5
+
 static void wait_events(struct monitor *mon, int64_t until_ms, const sigset_t *unblocked)
 {
-	struct ipc *pairs[3] = { &mon->session, &mon->auth, &mon->drop };
-	void (*const events[3])(struct monitor *) = { session_event, auth_event, drop_event };
-	struct pollfd fds[3];
+	/* tls before the session: what it says of the handshake was said before any command */
+	struct ipc *pairs[N_PAIRS] = { &mon->tls.keeper, &mon->tls.pair, &mon->session, &mon->auth,
+				       &mon->drop };
+	void (*const events[N_PAIRS])(struct monitor *) = { mon_keeper_event, mon_tls_event,
+							    session_event, auth_event, drop_event };
+	struct pollfd fds[N_PAIRS];
 	struct timespec ts;
 	int left;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < N_PAIRS; i++)
 		fds[i] = (struct pollfd){ .fd = pairs[i]->fd, .events = POLLIN };
 	left = time_left(until_ms);
 	ts = (struct timespec){ left / 1000, left % 1000 * 1000000L };
-	if (ppoll(fds, 3, &ts, unblocked) <= 0)
+	if (ppoll(fds, N_PAIRS, &ts, unblocked) <= 0)
 		return;
-	for (int i = 0; i < 3; i++) /* an event may have closed a later pair */
+	for (int i = 0; i < N_PAIRS; i++) /* an event may have closed a later pair */
 		if (fds[i].revents && pairs[i]->fd == fds[i].fd)
 			events[i](mon);
 }
 
 static bool all_closed(const struct monitor *mon)
 {
-	return mon->session.fd < 0 && mon->auth.fd < 0 && mon->drop.fd < 0;
+	return mon->session.fd < 0 && mon->auth.fd < 0 && mon->drop.fd < 0 &&
+	       mon->tls.pair.fd < 0 && mon->tls.keeper.fd < 0;
+}
+
+/* The time until which nothing has to be done by itself. */
+static int64_t next_deadline(const struct monitor *mon)
+{
+	int64_t until = fs_now_ms() + 3600000;
+
+	if (mon->phase == PH_AUTH && !mon->ending && mon->deadline_ms < until)
+		until = mon->deadline_ms;
+	if (mon_tls_pending(mon) && mon->tls.deadline_ms < until)
+		until = mon->tls.deadline_ms;
+	return until;
+}
+
+static void keep_deadlines(struct monitor *mon)
+{
+	int64_t now = fs_now_ms();
+
+	if (got_term || (mon->phase == PH_AUTH && now >= mon->deadline_ms))
+		end_session(mon);
+	if (mon_tls_pending(mon) && now >= mon->tls.deadline_ms)
+		mon_tls_end(mon, "TLS handshake failed: not done in time");
+}
+
+static int start_roles(struct monitor *mon)
+{
+	int plain_fd = -1, err;
+
+	if (mon->tls.implicit && mon_start_tls(mon, &plain_fd) < 0)
+		return EX_CONFIG;
+	err = mon_start_session(mon, plain_fd);
+	if (plain_fd >= 0)
+		close(plain_fd);
+	return err < 0 ? EX_OSERR : EX_OK;
 }
 
 int mon_run(struct monitor *mon)
 {
 	sigset_t unblocked;
-	int64_t until, over = 0;
+	int64_t over = 0;
+	int status;
 
 	mon->phase = PH_AUTH;
 	mon->session.fd = mon->auth.fd = mon->drop.fd = -1;
+	mon->tls.pair.fd = mon->tls.keeper.fd = -1;
 	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
-	if (mon_start_session(mon) < 0)
-		return EX_OSERR;
+	status = start_roles(mon);
+	if (status != EX_OK)
+		return status;
 	catch_signals(&unblocked);
 	if (mon_start_auth(mon) < 0)
 		end_session(mon);
-	mon_log_connect(mon);
+	if (!mon->tls.implicit)
+		mon_log_connect(mon);
 	if (!mon->root)
 		mon_log_drop(mon, LOG_NOTICE,
 			     "not started as root: every role runs under this uid");
 	for (;;) {
+		int64_t until;
+
 		reap(mon);
 		if (all_closed(mon)) {
 			if (mon->n_children == 0)
@@ -260,13 +328,10 @@ int mon_run(struct monitor *mon)
 			if (fs_now_ms() >= over)
 				break;
 			until = over;
-		} else if (mon->phase == PH_AUTH && !mon->ending) {
-			until = mon->deadline_ms;
 		} else {
-			until = fs_now_ms() + 3600000;
+			until = next_deadline(mon);
 		}
-		if (got_term || (mon->phase == PH_AUTH && fs_now_ms() >= mon->deadline_ms))
-			end_session(mon);
+		keep_deadlines(mon);
 		wait_events(mon, until, &unblocked);
 	}
 	return EX_OK;

@@ -69,6 +69,7 @@ struct net {
 	bool has_login; /* USER was given */
 	bool mechs_known;
 	uint32_t mechs; /* enum conf_mech bits; net_mechs() */
+	enum { STLS_NO, STLS_UNKNOWN, STLS_OFFERED, STLS_DONE } stls;
 	bool read_only;
 	uint64_t count, octets; /* as opened */
 	uint64_t deleted, deleted_octets;
@@ -142,6 +143,9 @@ enum reply net_finish_login(struct net *n, struct ipc_msg *m);
 net_handler cmd_auth;
 /* The names of mechs with a blank before each, into out; its length. */
 size_t net_mech_words(uint32_t mechs, const char *before, char *out, size_t size);
+/* net_stls.c: STLS.  May it be used now?  Asks the monitor once. */
+bool net_stls_offered(struct net *n);
+net_handler cmd_stls;
 /* net_trans.c: TRANSACTION. */
 net_handler cmd_stat, cmd_dele, cmd_noop, cmd_rset, cmd_quit;
 /* net_list.c */

@@ -24,7 +24,7 @@ uint32_t net_mechs(struct net *n)
 	return n->mechs;
 }
 
-/* RFC 2449 section 5: the same before and after login. */
+/* RFC 2449 section 5: the same before and after login, but for STLS. */
 enum reply cmd_capa(struct net *n, const struct net_args *args)
 {
 	enum reply r = net_ok(n, "capabilities follow");
@@ -47,8 +47,9 @@ enum reply cmd_capa(struct net *n, const struct net_args *args)
 		int len =
 			snprintf(text, sizeof(text),
 				 "%s%sTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-				 "EXPIRE %s\r\n%sIMPLEMENTATION pop3d\r\n.\r\n",
-				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, expire, delay);
+				 "EXPIRE %s\r\n%s%sIMPLEMENTATION pop3d\r\n.\r\n",
+				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, expire, delay,
+				 net_stls_offered(n) ? "STLS\r\n" : "");
 
 		r = net_put(n, text, (size_t)len);
 	}

@@ -20,6 +20,7 @@ static const struct verb verbs[] = {
 	{ "PASS", PH_AUTH, 1, 1, true, cmd_pass },
 	{ "APOP", PH_AUTH, 2, 2, false, cmd_apop },
 	{ "AUTH", PH_AUTH, 0, 2, false, cmd_auth },
+	{ "STLS", PH_AUTH, 0, 0, false, cmd_stls },
 	{ "STAT", PH_TRANS, 0, 0, false, cmd_stat },
 	{ "LIST", PH_TRANS, 0, 1, false, cmd_list },
 	{ "RETR", PH_TRANS, 1, 1, false, cmd_retr },

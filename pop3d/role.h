@@ -56,6 +56,8 @@ struct net_start {
 	int monitor_fd;
 	uint32_t mechs;	  /* enum conf_mech bits: what is offered as the session begins */
 	const char *apop; /* the timestamp of the greeting, NULL: no APOP */
+	bool tls;	  /* the client comes by the tls role, from its first octet */
+	bool stls;	  /* the monitor may be asked for TLS */
 };
 int net_run(const struct net_start *start);
 
@@ -89,5 +91,32 @@ struct drop_start {
 	struct spec spec;
 };
 int drop_run(struct drop_start *start);
+
+/* Certificates or keys for one server name: one of each kind is enough. */
+#define ROLE_KEYS_MAX 4
+
+/* The tls role and the keeper, in pop3d-tls. */
+struct tls_start {
+	int fd_in, fd_out; /* the client */
+	int monitor_fd, keeper_fd;
+	int plain_fd; /* to the session, -1 where the certificate is only checked */
+	int cert_fds[ROLE_KEYS_MAX];
+	unsigned n_certs;
+	int min_version; /* 0x0303 or 0x0304 */
+	int stall_ms;	 /* idle_timeout: the client takes nothing for so long */
+	bool tickets;	 /* there is a ticket file */
+	bool names;	 /* there are certificates for other server names: ask the monitor */
+};
+int tls_run(const struct tls_start *start);
+/* Look at the certificates, and whether the keeper has their keys, and tell the monitor. */
+int tls_check(const struct tls_start *start);
+
+struct key_start {
+	int monitor_fd, tls_fd;
+	int tickets_fd; /* -1: no tickets */
+	int key_fds[ROLE_KEYS_MAX];
+	unsigned n_keys;
+};
+int key_run(const struct key_start *start);
 
 #endif
