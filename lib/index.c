@@ -16,7 +16,7 @@
 #include "fsutil.h"
 #include "hash.h"
 
-#define SMALL (1 << 20) /* bytes of an index that is checked whole at open */
+#define SMALL (256 * 1024) /* bytes of an index that is checked whole at open */
 
 /* A block in memory. */
 struct slot {

@@ -30,7 +30,7 @@ struct msg {
 #define MSG_DIGEST   0x200  /* digest is known; Maildir: and the UIDL is made from it */
 #define MSG_IN_NEW   0x400  /* Maildir: the file is in new/, else in cur/ */
 #define MSG_UIDL     0x800  /* the UIDL is a string of its own (imported) */
-#define MSG_SETTLED  0x1000 /* Maildir: the UIDL is settled: it stays what it is */
+#define MSG_SETTLED  0x1000 /* the UIDL is settled: it stays what it is */
 #define MSG_STALE    0x2000 /* it was found changed: to be measured anew at the next open */
 
 struct maildrop_backend {
@@ -79,6 +79,8 @@ int msg_get(struct maildrop *md, size_t idx, struct msg *out);
 int msg_put(struct maildrop *md, size_t idx, const struct msg *in);
 /* Append one; adds to octets.  0 or POP_E_MEMORY. */
 int msg_append(struct maildrop *md, const struct msg *in);
+/* Take the last one away again.  0 or an error of msg_get(). */
+int msg_drop_last(struct maildrop *md);
 /* Make the table that of an index (owned from now on, even on error): all its messages. */
 void msg_use_index(struct maildrop *md, struct index *ix);
 /* Make the table that of its index again, after msg_clear(). */

@@ -15,10 +15,9 @@
 #include "fsutil.h"
 #include "mbox.h"
 #include "imported.h"
-#include "uidl.h"
+#include "stamp.h"
 
-#define OPEN_TRIES   3
-#define DIGEST_BATCH 8192 /* messages a call */
+#define OPEN_TRIES 3
 
 int mbox_lock_of(struct maildrop *md, struct mbox_lock *l, struct pop_why *why)
 {
@@ -35,8 +34,16 @@ void mbox_unlock_of(struct maildrop *md, struct mbox_lock *l)
 
 void mbox_forget(struct maildrop *md)
 {
-	md->count = 0;
-	md->octets = 0;
+	msg_clear(md);
+}
+
+void mbox_let_go(struct maildrop *md)
+{
+	struct mbox *mb = md->priv;
+
+	if (mb->held)
+		mbox_unlock_of(md, &mb->lock);
+	mb->held = false;
 }
 
 /* Finish what a crash left half done. */
@@ -87,36 +94,79 @@ static uint64_t complete(const struct mbox_lock *l, const struct mbox_scan *s)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
+/*
+ * Where to begin: at the start, or, behind messages that the index knows, at the
+ * new ones; the last known one is found again where the new end begins within it.
+ */
+static int start_of_scan(struct maildrop *md, const struct mbox_lock *l, bool grew, uint64_t end,
+			 uint64_t *start)
+{
+	struct mbox *mb = md->priv;
+	int err;
+
+	*start = 0;
+	if (!grew) {
+		msg_clear(md);
+		return 0;
+	}
+	err = mbox_separator_at(l->fd, mb->scanned, end);
+	if (err < 0)
+		return err;
+	*start = err ? mb->scanned : mb->last;
+	return err ? 0 : msg_drop_last(md);
+}
+
 /* Find the messages of the locked mailbox of `size` bytes; *size may grow by a line end. */
-static int scan(struct maildrop *md, const struct mbox_lock *l, uint64_t *size)
+static int scan(struct maildrop *md, const struct mbox_lock *l, bool grew, uint64_t *size)
 {
 	struct mbox_scan s = { .fd = l->fd, .end = *size, .each = add, .ctx = md };
 	struct mbox *mb = md->priv;
-	struct msg last;
-	uint64_t grown;
+	uint64_t added;
 	int err;
 
-	mbox_forget(md);
-	err = mbox_scan(&s);
+	err = start_of_scan(md, l, grew, *size, &s.start);
+	if (err == 0)
+		err = mbox_scan(&s);
 	if (err < 0)
 		return err;
-	mb->hidden = s.hidden;
+	if (!grew)
+		mb->hidden = s.hidden;
 	mb->last = s.last;
-	grown = complete(l, &s);
-	*size += grown;
-	if (grown && md->count) {
+	added = complete(l, &s);
+	*size += added;
+	if (added && md->count) {
 		/* Its lengths have changed with it. */
-		err = msg_get(md, md->count - 1, &last);
+		err = msg_drop_last(md);
 		if (err < 0)
 			return err;
-		md->count--;
-		md->octets -= last.octets;
 		s.start = s.last;
 		s.end = *size;
 		err = mbox_scan(&s);
 	}
 	mb->scanned = *size;
 	return err;
+}
+
+/* Know the messages: by the index, by a scan of what is new, or by a scan of all. */
+static int find_messages(struct maildrop *md, const struct mbox_lock *l,
+			 const struct file_stamp *now, uint64_t *size)
+{
+	int how = mbox_use_index(md, now), err;
+
+	if (how < 0 || how == MBOX_SAME)
+		return how < 0 ? how : 0;
+	md->changed = true;
+	err = scan(md, l, how == MBOX_GREW, size);
+	if (err == POP_E_CORRUPT && md->index) {
+		/* of a damaged index nothing is used */
+		msg_table_release(md);
+		err = scan(md, l, false, size);
+	}
+	if (err < 0)
+		return err;
+	if (how == MBOX_GREW && md->index)
+		maildrop_trust_ids(md);
+	return how == MBOX_SCAN ? mbox_old_ids(md) : 0;
 }
 
 static bool same_stamp(const struct file_stamp *a, const struct file_stamp *b)
@@ -153,13 +203,14 @@ static int open_locked(struct maildrop *md, const struct mbox_lock *l, struct po
 	if (err < 0 || l->fd < 0)
 		return err;
 	md->read_only = l->read_only;
+	mb->read_at_ns = stamp_now_ns();
 	if (fstat(l->fd, &st) < 0)
 		return pop_why_errno(why, "%s", md->env.spec.path);
 	file_stamp_of(&st, &before);
 	size = (uint64_t)st.st_size;
 	err = open_for_reading(md, &st);
 	if (err == 0)
-		err = scan(md, l, &size);
+		err = find_messages(md, l, &before, &size);
 	if (err == 0 && fstat(l->fd, &st) < 0)
 		err = POP_E_SYS;
 	if (err == POP_E_SYS)
@@ -206,9 +257,14 @@ static int mbox_open(struct maildrop *md, struct pop_why *why)
 
 static void mbox_close(struct maildrop *md)
 {
-	if (md->priv)
-		close_fd(md->priv);
-	free(md->priv);
+	struct mbox *mb = md->priv;
+
+	if (!mb)
+		return;
+	mbox_let_go(md);
+	close_fd(mb);
+	free(mb->old);
+	free(mb);
 	md->priv = NULL;
 }
 
@@ -230,6 +286,8 @@ static int mbox_message(struct maildrop *md, size_t idx, struct maildrop_message
 	if ((uint64_t)st.st_size < m.offset + m.length)
 		return POP_E_CHANGED;
 	err = mbox_verify(mb->fd, &m);
+	if (err == POP_E_CHANGED)
+		mb->doubt = md->changed = true; /* the index is not used again as it is */
 	if (err < 0)
 		return err;
 	*out = (struct maildrop_message){
@@ -241,161 +299,6 @@ static int mbox_message(struct maildrop *md, size_t idx, struct maildrop_message
 	};
 	file_stamp_of(&st, &out->stamp);
 	return 0;
-}
-
-/* --- unique ids ------------------------------------------------------------ */
-
-static bool has_id(const struct msg *m)
-{
-	return (m->flags & (MSG_DIGEST | MSG_UIDL)) != 0;
-}
-
-static int digest_batch(struct maildrop *md, int fd, struct msg *const *m, size_t n,
-			struct digest_item *items, uint8_t (*out)[16])
-{
-	int err;
-
-	for (size_t i = 0; i < n; i++)
-		items[i] = (struct digest_item){
-			.offset = m[i]->offset,
-			.length = m[i]->header_length,
-			.octets = m[i]->octets,
-			.trailing_octets = m[i]->trailing_octets,
-		};
-	err = md->env.digest(md->env.ctx, DIGEST_MESSAGE, fd, items, n, out);
-	for (size_t i = 0; i < n && err == 0; i++) {
-		/* Verified behind the digest: what it was made from is what was scanned. */
-		err = mbox_verify(fd, m[i]);
-		if (err == POP_E_CHANGED) {
-			err = 0;
-			continue;
-		}
-		memcpy(m[i]->digest, out[i], sizeof(m[i]->digest));
-		m[i]->flags |= MSG_DIGEST;
-	}
-	return err;
-}
-
-int mbox_digests(struct maildrop *md, int fd, struct msg *m, size_t n)
-{
-	size_t batch = n < DIGEST_BATCH ? n : DIGEST_BATCH, filled = 0;
-	struct digest_item *items = calloc(batch + 1, sizeof(*items));
-	struct msg **todo = calloc(batch + 1, sizeof(struct msg *));
-	uint8_t(*out)[16] = calloc(batch + 1, sizeof(*out));
-	int err = items && todo && out ? 0 : POP_E_MEMORY;
-
-	for (size_t i = 0; i < n && err == 0; i++) {
-		if (!has_id(&m[i]))
-			todo[filled++] = &m[i];
-		if (filled && (filled == batch || i == n - 1)) {
-			err = digest_batch(md, fd, todo, filled, items, out);
-			filled = 0;
-		}
-	}
-	free(items);
-	free(todo);
-	free(out);
-	return err;
-}
-
-/* Which messages had no id when ids were asked for: bit idx % 8 of byte idx / 8. */
-static bool is_fresh(const uint8_t *fresh, size_t idx)
-{
-	return fresh[idx / 8] >> idx % 8 & 1;
-}
-
-/* Digests for those of m[0..n) that have no id; they are messages base, base + 1, ... */
-static int make_digests(struct maildrop *md, uint8_t *fresh, size_t base, struct msg *m, size_t n)
-{
-	struct mbox *mb = md->priv;
-	int err;
-
-	for (size_t i = 0; i < n; i++)
-		if (!has_id(&m[i]))
-			fresh[(base + i) / 8] |= (uint8_t)(1u << (base + i) % 8);
-	err = mbox_digests(md, mb->fd, m, n);
-	for (size_t i = 0; i < n && err == 0; i++) {
-		if (!is_fresh(fresh, base + i))
-			continue;
-		err = has_id(&m[i]) ? msg_put(md, base + i, &m[i]) : POP_E_CHANGED;
-	}
-	return err;
-}
-
-/* Enter the ids that are there already, imported ones with them. */
-static int known_ids(struct maildrop *md, struct uidl_set *set, const uint8_t *fresh)
-{
-	char id[UIDL_MAX + 1];
-	int err = 0, len;
-
-	for (size_t i = 0; i < md->count && err >= 0; i++) {
-		struct msg m;
-
-		err = msg_get(md, i, &m);
-		if (err < 0 || (is_fresh(fresh, i) && !(m.flags & MSG_UIDL)))
-			continue;
-		len = msg_uidl(md, &m, id);
-		err = len < 0 ? len : uidl_set_add(set, id, (size_t)len);
-	}
-	return err < 0 ? err : 0;
-}
-
-/* Suffixes for the ids made from digests that others have too. */
-static int claim_ids(struct maildrop *md, struct uidl_set *set, const uint8_t *fresh)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < md->count && err == 0; i++) {
-		struct msg m;
-
-		err = is_fresh(fresh, i) ? msg_get(md, i, &m) : 0;
-		if (err < 0 || !is_fresh(fresh, i) || m.flags & MSG_UIDL)
-			continue;
-		err = uidl_set_claim_digest(set, m.digest, &m.suffix);
-		if (err == 0)
-			err = msg_put(md, i, &m);
-	}
-	return err;
-}
-
-static int get_batch(struct maildrop *md, size_t base, struct msg *m, size_t n)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < n && err == 0; i++)
-		err = msg_get(md, base + i, &m[i]);
-	return err;
-}
-
-static int mbox_uidls(struct maildrop *md)
-{
-	struct msg *batch = calloc(DIGEST_BATCH, sizeof(*batch));
-	uint8_t *fresh = calloc(md->count / 8 + 1, 1);
-	struct uidl_set set = { 0 };
-	size_t n;
-	int err = batch && fresh ? uidl_set_init(&set, md->count) : POP_E_MEMORY;
-
-	for (size_t i = 0; i < md->count && err == 0; i += n) {
-		n = md->count - i < DIGEST_BATCH ? md->count - i : DIGEST_BATCH;
-		err = get_batch(md, i, batch, n);
-		if (err == 0)
-			err = make_digests(md, fresh, i, batch, n);
-	}
-	if (err == 0)
-		err = imported_apply(md);
-	if (err == 0)
-		err = known_ids(md, &set, fresh);
-	if (err == 0)
-		err = claim_ids(md, &set, fresh);
-	uidl_set_release(&set);
-	free(fresh);
-	free(batch);
-	return err;
-}
-
-static void mbox_save(struct maildrop *md)
-{
-	(void)md;
 }
 
 const struct maildrop_backend mbox_backend = {

@@ -17,6 +17,12 @@ struct mbox {
 	uint64_t scanned;	 /* the messages lie in [0, scanned) */
 	uint64_t last;		 /* where the separator line of the last one begins */
 	bool hidden;		 /* the first one is IMAP servers' internal data */
+	int64_t read_at_ns;	 /* the clock before stamp was taken */
+	bool doubt;		 /* a message was found changed: the index proves nothing */
+	struct msg *old;	 /* owned: messages of an old index whose ids nobody has yet */
+	size_t n_old;
+	struct mbox_lock lock; /* kept after an expunge until the index is saved, where held */
+	bool held;
 };
 
 /* Take the mailbox's locks as the environment says. */
@@ -25,6 +31,27 @@ void mbox_unlock_of(struct maildrop *md, struct mbox_lock *l);
 
 /* Forget all messages (not their names). */
 void mbox_forget(struct maildrop *md);
+/* Release locks that were kept. */
+void mbox_let_go(struct maildrop *md);
+
+/*
+ * What does the index know of the mailbox, which has this stamp now and is open as mb->fd?
+ * MBOX_SAME: all, and the table is made of it; MBOX_GREW: all up to mb->scanned;
+ * MBOX_SCAN: nothing but ids; or an error.
+ */
+enum { MBOX_SCAN, MBOX_GREW, MBOX_SAME };
+int mbox_use_index(struct maildrop *md, const struct file_stamp *now);
+/* maildrop_backend.save: write the index; kept locks are released. */
+void mbox_save(struct maildrop *md);
+
+/* After a scan: the ids of the old index for messages with the same header and size. */
+int mbox_old_ids(struct maildrop *md);
+/* What is left of them, for messages with the same digest; all digests are known. */
+int mbox_old_ids_by_digest(struct maildrop *md);
+/* Is among what is left an id that could not be made again? */
+bool mbox_old_ids_matter(const struct maildrop *md);
+/* maildrop_backend.uidls (mbox_uidl.c). */
+int mbox_uidls(struct maildrop *md);
 
 /* maildrop_backend.expunge of an mbox (mbox_expunge.c). */
 int mbox_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,

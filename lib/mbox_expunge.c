@@ -165,8 +165,11 @@ static void settle(struct expunge *x)
 		}
 		mb->last = start - shift;
 		x->msgs[i].offset -= shift;
+		if (!(x->msgs[i].flags & MSG_SETTLED))
+			x->md->uidls_known = false;
 		err = msg_append(x->md, &x->msgs[i]);
 	}
+	x->md->index_ids = false;
 	mb->scanned = x->scanned - shift;
 	if (err == 0)
 		file_stamp_of(&st, &mb->stamp);
@@ -211,6 +214,7 @@ int mbox_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *ret
 		 size_t *removed, struct pop_why *why)
 {
 	struct expunge x = { .md = md, .deleted = deleted };
+	struct mbox *mb = md->priv;
 	size_t wanted = 0;
 	int err;
 
@@ -223,6 +227,7 @@ int mbox_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *ret
 	err = mbox_lock_of(md, &x.lock, why);
 	if (err < 0)
 		return err;
+	md->changed = true;
 	if (x.lock.fd < 0) {
 		*removed = wanted; /* the whole mailbox is gone */
 	} else if (x.lock.read_only) {
@@ -230,7 +235,13 @@ int mbox_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *ret
 	} else {
 		err = expunge_locked(&x, removed, why);
 	}
-	mbox_unlock_of(md, &x.lock);
+	if (err == 0 && mb->stamp.ino) {
+		/* until the index is saved, so that its stamp can be proven */
+		mb->lock = x.lock;
+		mb->held = true;
+	} else {
+		mbox_unlock_of(md, &x.lock);
+	}
 	free(x.msgs);
 	free(x.marked);
 	return err;

@@ -54,7 +54,7 @@ static int kept_first(const void *a, const void *b)
 
 static void keep_id(const struct msg *before, struct msg *now)
 {
-	now->flags |= before->flags & (MSG_DIGEST | MSG_UIDL);
+	now->flags |= before->flags & (MSG_DIGEST | MSG_UIDL | MSG_SETTLED);
 	now->suffix = before->suffix;
 	now->uidl = before->uidl;
 	if (before->flags & MSG_DIGEST)

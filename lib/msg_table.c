@@ -45,7 +45,7 @@ bool msg_changed(const struct maildrop *md, size_t *i, size_t *idx)
 	while (*i < md->changes_size) {
 		const struct msg_change *c = &md->changes[(*i)++];
 
-		if (c->key) {
+		if (c->key && c->key <= md->indexed) {
 			*idx = c->key - 1;
 			return true;
 		}
@@ -221,6 +221,20 @@ int msg_append(struct maildrop *md, const struct msg *in)
 	md->msgs[at] = *in;
 	md->count++;
 	md->octets = octets;
+	return 0;
+}
+
+int msg_drop_last(struct maildrop *md)
+{
+	struct msg m;
+	int err = md->count ? msg_get(md, md->count - 1, &m) : POP_E_RANGE;
+
+	if (err < 0)
+		return err;
+	md->octets -= m.octets;
+	md->count--;
+	if (md->indexed > md->count)
+		md->indexed = md->count;
 	return 0;
 }
 
