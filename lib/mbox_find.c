@@ -32,7 +32,11 @@ static size_t find_portable(const uint8_t *d, size_t from, size_t to, bool heade
 }
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
+
+/* Below this SSE2 has done its work before CPUID answers in a virtual machine. */
+#define ASK_FROM (1U << 20)
 
 /* What 32 bytes hold, a bit a byte. */
 struct masks {
@@ -141,6 +145,22 @@ static inline struct masks masks_sse2(const uint8_t *p, bool header)
 DEFINE_FIND(find_avx2, "avx2,popcnt", masks_avx2)
 DEFINE_FIND(find_sse2, "sse2", masks_sse2)
 
+/*
+ * AVX2, POPCNT, and a kernel that keeps the wide registers.  Not
+ * __builtin_cpu_supports(): it asks in a constructor, at every start.
+ */
+static bool has_avx2(void)
+{
+	unsigned a, b, c, d, low, high;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_POPCNT))
+		return false;
+	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	if ((low & 6) != 6)
+		return false;
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
+}
+
 mbox_find_fn *mbox_find_nth(unsigned n)
 {
 	switch (n) {
@@ -149,15 +169,15 @@ mbox_find_fn *mbox_find_nth(unsigned n)
 	case 1:
 		return find_sse2;
 	case 2:
-		return __builtin_cpu_supports("avx2") ? find_avx2 : NULL;
+		return has_avx2() ? find_avx2 : NULL;
 	default:
 		return NULL;
 	}
 }
 
-mbox_find_fn *mbox_find_best(void)
+mbox_find_fn *mbox_find_best(uint64_t bytes)
 {
-	return __builtin_cpu_supports("avx2") ? find_avx2 : find_sse2;
+	return bytes >= ASK_FROM && has_avx2() ? find_avx2 : find_sse2;
 }
 #else
 mbox_find_fn *mbox_find_nth(unsigned n)
@@ -165,8 +185,9 @@ mbox_find_fn *mbox_find_nth(unsigned n)
 	return n == 0 ? find_portable : NULL;
 }
 
-mbox_find_fn *mbox_find_best(void)
+mbox_find_fn *mbox_find_best(uint64_t bytes)
 {
+	(void)bytes;
 	return find_portable;
 }
 #endif

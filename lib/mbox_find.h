@@ -25,8 +25,11 @@ struct mbox_tally {
 typedef size_t mbox_find_fn(const uint8_t *d, size_t from, size_t to, bool header,
 			    struct mbox_tally *t);
 
-/* The fastest one for this processor. */
-mbox_find_fn *mbox_find_best(void);
+/*
+ * The fastest one for so many bytes: what this processor can do is looked up
+ * only where that pays, since the question alone may cost microseconds.
+ */
+mbox_find_fn *mbox_find_best(uint64_t bytes);
 
 /* Each that this processor can run, for tests: n = 0, 1, ... until NULL. */
 mbox_find_fn *mbox_find_nth(unsigned n);

@@ -384,7 +384,7 @@ int mbox_scan(struct mbox_scan *s)
 		return POP_E_MEMORY;
 	memset(sc.mem, 0xff, MARGIN);
 	sc.data = sc.mem + MARGIN;
-	sc.find = mbox_find_best();
+	sc.find = mbox_find_best(s->end - s->start);
 	err = scan_all(&sc);
 	free(sc.mem);
 	return err;
