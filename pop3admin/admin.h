@@ -22,6 +22,9 @@ enum option_id {
 	OPT_MAILDROP,
 	OPT_PURGE,
 	OPT_ALL,
+	OPT_FROM,
+	OPT_UIDL_FORMAT,
+	OPT_DRY_RUN,
 	OPT_COUNT,
 };
 struct option_row {
@@ -102,6 +105,10 @@ int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);
 int cmd_maildrop_check(struct admin *a);
 int cmd_uidl_list(struct admin *a);
+int cmd_uidl_check(struct admin *a);
+int cmd_uidl_rebuild(struct admin *a);
+int cmd_uidl_export(struct admin *a);
+int cmd_uidl_import(struct admin *a);
 int cmd_lock_show(struct admin *a);
 int cmd_lock_break(struct admin *a);
 int cmd_config_check(struct admin *a);

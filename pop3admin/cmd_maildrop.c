@@ -23,7 +23,7 @@ static int work_stat(struct owner *o, void *ctx, struct pop_why *why)
 {
 	struct mail_job *job = ctx;
 	struct maildrop *md = NULL;
-	int err = target_open_maildrop(&job->t, o, &md, why);
+	int err = target_open_maildrop(&job->t, o, false, &md, why);
 
 	if (!err)
 		err = send_stat(o, md);
@@ -184,7 +184,7 @@ static int work_check(struct owner *o, void *ctx, struct pop_why *why)
 	struct mail_job *job = ctx;
 	struct maildrop *md = NULL;
 	size_t i;
-	int err = target_open_maildrop(&job->t, o, &md, why);
+	int err = target_open_maildrop(&job->t, o, false, &md, why);
 
 	/* what a login would be refused for is what was looked for */
 	if (err == POP_E_UNSAFE || err == POP_E_DENIED || err == POP_E_CORRUPT)
@@ -202,7 +202,6 @@ static int work_check(struct owner *o, void *ctx, struct pop_why *why)
 static int check_one(struct admin *a, const char *name, void *ctx)
 {
 	struct mail_job job = { .all = !!a->opt[OPT_ALL] };
-	size_t at;
 	int status;
 
 	(void)ctx;
@@ -213,10 +212,7 @@ static int check_one(struct admin *a, const char *name, void *ctx)
 		out_u64(&a->out, "messages", job.messages);
 		out_u64(&a->out, "octets", job.octets);
 		out_bool(&a->out, "ok", job.n_findings == 0);
-		out_array_begin(&a->out, "findings");
-		for (at = 0; at < job.findings_len; at += strlen(job.findings + at) + 1)
-			out_array_item(&a->out, job.findings + at);
-		out_array_end(&a->out);
+		mail_print_findings(&job, "findings");
 		out_object_end(&a->out);
 		status = job.n_findings ? EX_NOT_WELL : 0;
 	}

@@ -37,16 +37,11 @@ static int take_message(struct mail_job *job, struct record *r)
 	return 0;
 }
 
-static int take_finding(struct mail_job *job, struct record *r)
+int mail_add_finding(struct mail_job *job, const char *text)
 {
-	char text[1024];
-	size_t n, size = job->findings_size ? job->findings_size : 4096;
+	size_t n = strlen(text) + 1, size = job->findings_size ? job->findings_size : 4096;
 	char *grown;
 
-	record_get_str(r, text, sizeof(text));
-	if (!record_complete(r))
-		return POP_E_CORRUPT;
-	n = strlen(text) + 1;
 	while (size < job->findings_len + n)
 		size *= 2;
 	if (size != job->findings_size) {
@@ -59,9 +54,29 @@ static int take_finding(struct mail_job *job, struct record *r)
 	memcpy(job->findings + job->findings_len, text, n);
 	job->findings_len += n;
 	job->n_findings++;
+	/* the table of many users has no room for it */
 	if (job->all && !job->t.a->out.json)
 		fail(0, "%s: %s", job->t.name, text);
 	return 0;
+}
+
+static int take_finding(struct mail_job *job, struct record *r)
+{
+	char text[1024];
+
+	record_get_str(r, text, sizeof(text));
+	return record_complete(r) ? mail_add_finding(job, text) : POP_E_CORRUPT;
+}
+
+void mail_print_findings(const struct mail_job *job, const char *key)
+{
+	struct out *out = &job->t.a->out;
+	size_t at;
+
+	out_array_begin(out, key);
+	for (at = 0; at < job->findings_len; at += strlen(job->findings + at) + 1)
+		out_array_item(out, job->findings + at);
+	out_array_end(out);
 }
 
 static int take_note(struct mail_job *job, struct record *r)
@@ -76,7 +91,7 @@ static int take_note(struct mail_job *job, struct record *r)
 	return 0;
 }
 
-static int take(void *ctx, struct record *r)
+int mail_take(void *ctx, struct record *r)
 {
 	switch (r->type) {
 	case REC_STAT:
@@ -98,7 +113,7 @@ int mail_run(struct admin *a, const char *name,
 	int status = target_open(a, name, true, &job->t);
 
 	if (!status)
-		status = target_run(&job->t, -1, work, take, job);
+		status = target_run(&job->t, -1, work, mail_take, job);
 	target_release(&job->t);
 	return status;
 }
@@ -110,7 +125,7 @@ int mail_work_list(struct owner *o, void *ctx, struct pop_why *why)
 	char uidl[UIDL_MAX + 1];
 	uint64_t octets;
 	size_t i;
-	int err = target_open_maildrop(&job->t, o, &md, why);
+	int err = target_open_maildrop(&job->t, o, false, &md, why);
 
 	for (i = 0; !err && i < maildrop_count(md); i++) {
 		err = maildrop_message_octets(md, i, &octets);

@@ -26,6 +26,14 @@ struct mail_job {
 int mail_run(struct admin *a, const char *name,
 	     int (*work)(struct owner *o, void *ctx, struct pop_why *why), struct mail_job *job);
 
+/* In the parent: take a record of those in record.h up to REC_NOTE.  0, or POP_E_CORRUPT. */
+int mail_take(void *ctx, struct record *r);
+
+/* Keep a finding; said at once under --all.  0 or POP_E_MEMORY. */
+int mail_add_finding(struct mail_job *job, const char *text);
+/* All of them as the array `key` of the open object. */
+void mail_print_findings(const struct mail_job *job, const char *key);
+
 /* In the child: send every message with octets and unique id. */
 int mail_work_list(struct owner *o, void *ctx, struct pop_why *why);
 

@@ -19,6 +19,9 @@ enum record_type {
 	REC_NOTE,     /* u64 syslog level, str */
 	REC_LOCK,     /* u64 held, u64 pid, str record as lock_record_format() writes it */
 	REC_DOTLOCK,  /* u64 enum dotlock_ask; answered by one i32, a code of enum pop_err */
+	REC_IMPORT,   /* u64 entries, u64 mapped, u64 changed, u64 messages without */
+	REC_EXPORT,   /* u64 msgno, u64 octets, str uidl, str digest, str plain, in hex */
+	REC_CHANGE,   /* u64 msgno, str old id, str new id */
 	REC_END,      /* u64 -code, u64 errno, str why; nothing follows */
 };
 

@@ -224,18 +224,19 @@ static void send_note(void *ctx, int level, const char *text)
 	owner_say(ctx, REC_NOTE, level, "%s", text);
 }
 
-int target_open_maildrop(struct target *t, struct owner *o, struct maildrop **md,
+int target_open_maildrop(struct target *t, struct owner *o, bool fresh, struct maildrop **md,
 			 struct pop_why *why)
 {
 	/* static: maildrop_open() borrows both until the maildrop is closed */
 	static struct maildrop_env env;
 	static struct dotlock_ops dotlock;
+	static int fd = -1; /* stays open to the end of this process, and with it the lock */
 	struct lock_record self;
-	int fd, wait_ms = (int)t->a->conf.lock_timeout * 1000;
+	int wait_ms = (int)t->a->conf.lock_timeout * 1000;
 
 	lock_record_self(&self, "");
-	/* stays open to the end of this process, and with it the lock */
-	fd = session_lock_take(t->state_fd, wait_ms, &self, why);
+	if (fd < 0)
+		fd = session_lock_take(t->state_fd, wait_ms, &self, why);
 	if (fd == POP_E_BUSY)
 		return pop_why(why, fd,
 			       "a session has the maildrop open; pop3admin lock show %s "
@@ -246,6 +247,7 @@ int target_open_maildrop(struct target *t, struct owner *o, struct maildrop **md
 	dotlock = owner_dotlock_ops;
 	dotlock.ctx = o;
 	env.spec = t->spec;
+	env.fresh = fresh;
 	env.state_fd = t->state_fd;
 	env.uid = t->uid;
 	env.lock_timeout_ms = wait_ms;

@@ -51,8 +51,11 @@ int target_run(struct target *t, int extra_fd,
 	       int (*work)(struct owner *o, void *ctx, struct pop_why *why),
 	       int (*record)(void *ctx, struct record *r), void *ctx);
 
-/* In the child: take the session lock and open the maildrop (caller closes it). */
-int target_open_maildrop(struct target *t, struct owner *o, struct maildrop **md,
+/*
+ * In the child: take the session lock, at the first call, and open the maildrop
+ * (caller closes it before the next call).  fresh: believe no index.
+ */
+int target_open_maildrop(struct target *t, struct owner *o, bool fresh, struct maildrop **md,
 			 struct pop_why *why);
 
 /*
