@@ -54,7 +54,7 @@ static int header_md5(const char *header, size_t len,
 static int popa3d_id(const char *header, size_t len, char id[IMPORT_ID_MAX + 1])
 {
 	static const uint8_t order[8] = { 3, 2, 1, 0, 7, 6, 5, 4 };
-	uint8_t md5[16], turned[16] = { 0 };
+	uint8_t md5[16] = { 0 }, turned[16] = { 0 };
 	int err = header_md5(header, len, import_popa3d, md5);
 
 	for (size_t i = 0; i < sizeof(order); i++)

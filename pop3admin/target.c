@@ -59,6 +59,7 @@ int user_find(struct admin *a, const char *name, struct user *u)
 {
 	int fd, shadow = -1, err;
 
+	memset(u, 0, sizeof(*u));
 	fd = users_open(a);
 	if (fd < 0)
 		return -fd;

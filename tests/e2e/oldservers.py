@@ -174,7 +174,8 @@ class Namespace:
             (self.top / "pam.d" / name).write_text("auth required pam_unix.so\n"
                                                    "account required pam_unix.so\n")
         accounts = {"old": ACCOUNT_UID, "popa3d": 61113}
-        for file, form in (("passwd", "%s:x:%d:%d::/nonexistent:/bin/sh\n"), ("group", "%s:x:%d:\n")):
+        for file, form in (("passwd", "%s:x:%d:%d::/nonexistent:/bin/sh\n"),
+                           ("group", "%s:x:%d:\n")):
             text = pathlib.Path("/etc", file).read_text()
             keep = [line for line in text.splitlines(True)
                     if line.split(":")[0] not in accounts]
