@@ -175,7 +175,7 @@ int maildir_scan(struct maildrop *md, struct pop_why *why)
 	struct index *ix;
 	int err = 0;
 
-	if (index_open(&ix, md->env.state_fd, &md->env.spec) == 0) {
+	if (!md->env.fresh && index_open(&ix, md->env.state_fd, &md->env.spec) == 0) {
 		msg_use_index(md, ix);
 		err = use_index(md);
 		if (err > 0)

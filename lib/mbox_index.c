@@ -85,7 +85,7 @@ int mbox_use_index(struct maildrop *md, const struct file_stamp *now)
 	int err;
 
 	msg_table_release(md);
-	if (index_open(&ix, md->env.state_fd, &md->env.spec) < 0)
+	if (md->env.fresh || index_open(&ix, md->env.state_fd, &md->env.spec) < 0)
 		return MBOX_SCAN;
 	msg_use_index(md, ix);
 	head = index_head(ix);
