@@ -395,6 +395,12 @@ class Session:
                 found.append(Role(pid))
         return found
 
+    def settled_roles(self):
+        """The roles of a session that is logged in, when the auth role has ended."""
+        poll("the auth role has ended: %s" % self.roles(),
+             lambda: not [role for role in self.roles() if role.name == "pop3d-auth"])
+        return self.roles()
+
 
 class Listener:
     """A tcpserver for the tests."""

@@ -35,6 +35,12 @@ class Clients(common.Case):
         if not shutil.which(program):
             self.skipTest("%s is not installed" % program)
 
+    def need_account(self, program):
+        try:
+            pwd.getpwuid(UID_CLIENT if common.AS_ROOT else os.getuid())
+        except KeyError:
+            self.skipTest("%s needs an account for its uid" % program)
+
     def run_client(self, argv, site, stdin=b"", good=(0,)):
         env = dict(os.environ, HOME=str(site.top / "home"), LC_ALL="C.UTF-8",
                    FETCHMAILHOME=str(site.top / "home"))
@@ -164,6 +170,7 @@ class Clients(common.Case):
 
     def test_fetchmail(self):
         self.need("fetchmail")
+        self.need_account("fetchmail")
         site = self.open()
         port = site.listen().port
         inbox = site.top / "inbox"
@@ -242,10 +249,7 @@ class Clients(common.Case):
 
     def test_getmail(self):
         self.need("getmail")
-        try:
-            pwd.getpwuid(UID_CLIENT if common.AS_ROOT else os.getuid())
-        except KeyError:
-            self.skipTest("getmail needs an account for its uid")
+        self.need_account("getmail")
         site = self.open()
         port = site.listen().port
         for name in KINDS:

@@ -15,14 +15,14 @@
 #define HEAD	   "pop3d-uidl 1\n"
 #define DIGEST	   "00112233445566778899aabbccddeeff"
 
-static char dir[64];
+static char dir[512];
 static int dir_fd;
 
 static void setup(void)
 {
 	const char *tmp = getenv("TMPDIR");
 
-	snprintf(dir, sizeof(dir), "%.40s/imported.XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	snprintf(dir, sizeof(dir), "%.400s/imported.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	dir_fd = open(dir, O_PATH | O_DIRECTORY);
 	ck_assert_int_ge(dir_fd, 0);
