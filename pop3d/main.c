@@ -209,44 +209,49 @@ static int prepare_root(struct monitor *mon, struct pop_why *why)
 	return role_limit_root(why);
 }
 
+/* Everything behind the options; the exit status. */
+static int serve(const struct options *opt, struct monitor *mon, struct conf *conf)
+{
+	enum log_sink sink = opt->log_stderr ? log_stderr_sink() : LOG_TO_SYSLOG;
+	struct pop_why why;
+
+	/* before the working directory changes: the file may be a relative path */
+	if (conf_load(conf, opt->file ? opt->file : CONF_DEFAULT_FILE, opt->file != NULL,
+		      opt->overrides, opt->n_overrides, &why) < 0)
+		return complain(opt, EX_CONFIG, "%s", why.text);
+	if (role_clean_start(&mon->null_fd, &why) < 0)
+		return complain(opt, EX_OSERR, "%s", why.text);
+	prctl(PR_SET_DUMPABLE, 0);
+	mon->conf = conf;
+	mon->root = geteuid() == 0;
+	log_open(sink, conf->log_facility);
+	if (conf->tls_certificate[0] && conf->tls_key[0])
+		mon->tls.stage = TLS_POSSIBLE;
+	else if (opt->tls)
+		return complain(opt, EX_CONFIG,
+				"-s: TLS is off: tls_certificate and tls_key are not set");
+	if (mon->root && prepare_root(mon, &why) < 0)
+		return complain(opt, EX_CONFIG, "%s", why.text);
+	find_peer(mon, &mon->local);
+	mon->tls.implicit = opt->tls;
+	/* nothing but TLS may reach the client there */
+	if (opt->tls && !opt->log_stderr && !stderr_is_ours() && dup2(mon->null_fd, 2) < 0)
+		return EX_OSERR;
+	return mon_run(mon);
+}
+
 int main(int argc, char **argv)
 {
 	struct options opt = { .file = NULL };
 	struct monitor mon = { .drop_session_fd = -1 };
-	enum log_sink sink = LOG_TO_SYSLOG;
 	struct conf conf;
-	struct pop_why why;
 	int status;
 
 	mon.began_ms = fs_now_ms();
 	status = parse_options(argc, argv, &opt);
 	if (status >= 0)
 		return status;
-	if (opt.log_stderr)
-		sink = log_stderr_sink();
-	/* before the working directory changes: the file may be a relative path */
-	if (conf_load(&conf, opt.file ? opt.file : CONF_DEFAULT_FILE, opt.file != NULL,
-		      opt.overrides, opt.n_overrides, &why) < 0)
-		return complain(&opt, EX_CONFIG, "%s", why.text);
-	if (role_clean_start(&mon.null_fd, &why) < 0)
-		return complain(&opt, EX_OSERR, "%s", why.text);
-	prctl(PR_SET_DUMPABLE, 0);
-	mon.conf = &conf;
-	mon.root = geteuid() == 0;
-	log_open(sink, conf.log_facility);
-	if (conf.tls_certificate[0] && conf.tls_key[0])
-		mon.tls.stage = TLS_POSSIBLE;
-	else if (opt.tls)
-		return complain(&opt, EX_CONFIG,
-				"-s: TLS is off: tls_certificate and tls_key are not set");
-	if (mon.root && prepare_root(&mon, &why) < 0)
-		return complain(&opt, EX_CONFIG, "%s", why.text);
-	find_peer(&mon, &mon.local);
-	mon.tls.implicit = opt.tls;
-	/* nothing but TLS may reach the client there */
-	if (opt.tls && !opt.log_stderr && !stderr_is_ours() && dup2(mon.null_fd, 2) < 0)
-		return EX_OSERR;
-	status = mon_run(&mon);
+	status = serve(&opt, &mon, &conf);
 	conf_release(&conf);
 	return status;
 }
