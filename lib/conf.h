@@ -126,9 +126,8 @@ void conf_release(struct conf *conf);
 int conf_format(const struct conf *conf, const struct conf_key *key, char *out, size_t size);
 
 /*
- * A user given as a name or a number: its uid and its primary gid.  /etc/passwd
- * is read directly, other sources are asked only for a name that it has not; a
- * number without an account is its own gid.  0, POP_E_MISSING.
+ * A user given as a name of /etc/passwd or a number; the group is the one of
+ * /etc/passwd, or where the number is not there, the same number.  0, POP_E_MISSING.
  */
 int conf_user_ids(const char *name_or_number, uint32_t *uid, uint32_t *gid);
 

@@ -209,15 +209,14 @@ int role_limit_root(struct pop_why *why)
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
-	/* the bounding set first, while SETPCAP is there; a service manager may have done it */
-	for (unsigned long cap = 0; cap < 64; cap++) {
-		int has = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
-
-		if (has < 0)
+	/*
+	 * The bounding set first, while SETPCAP is there.  Where a service manager
+	 * has made it smaller already, and took SETPCAP, the calls fail: good.
+	 */
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (!(cap < 32 && (keep >> cap & 1)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
+		    errno == EINVAL)
 			break;
-		if (has == 1 && !(cap < 32 && (keep >> cap & 1)))
-			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
-	}
 	if (syscall(SYS_capget, &head, data) < 0)
 		return pop_why_errno(why, "capget");
 	data[0].effective = data[0].permitted &= keep;
