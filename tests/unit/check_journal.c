@@ -237,6 +237,7 @@ START_TEST(plain)
 	ck_assert_msg(is_left(&b, p->deleted, 0), "%s", p->name);
 	ck_assert(!journal_is_there());
 	ck_assert_int_eq(recover(), JOURNAL_NONE);
+	free(b.data);
 }
 END_TEST
 
@@ -411,6 +412,7 @@ START_TEST(damaged)
 	}
 	ck_assert_uint_gt(finished, 0);
 	ck_assert_uint_gt(aside, 0);
+	free(b.data);
 }
 END_TEST
 
@@ -461,6 +463,7 @@ START_TEST(hostile_record)
 	ck_assert_msg(recover() == JOURNAL_ASIDE, "%s", h->name);
 	ck_assert_int_eq(system("cmp mbox mbox.half"), 0);
 	ck_assert(!journal_is_there());
+	free(b.data);
 }
 END_TEST
 
@@ -525,6 +528,7 @@ START_TEST(hostile_plan)
 	close(fd);
 	ck_assert_msg(recover() == JOURNAL_ASIDE, "%s", h->name);
 	ck_assert_int_eq(system("cmp mbox mbox.half"), 0);
+	free(b.data);
 }
 END_TEST
 
@@ -549,6 +553,7 @@ START_TEST(other_mailbox)
 	(void)!system("cp mbox mbox.after 2>/dev/null");
 	if (_i > 0)
 		ck_assert_int_eq(system("cmp mbox.before mbox.after"), 0);
+	free(b.data);
 }
 END_TEST
 
@@ -567,6 +572,7 @@ START_TEST(wrong_file)
 	ck_assert_int_eq(system(changes[_i]), 0);
 	ck_assert_msg(recover() == JOURNAL_ASIDE, "%s", changes[_i]);
 	ck_assert_int_eq(system("cmp mbox mbox.half"), 0);
+	free(b.data);
 }
 END_TEST
 
@@ -582,6 +588,7 @@ START_TEST(foreign_owner)
 	ck_assert_int_eq(journal_recover(dir, fd, geteuid() + 1, &why), JOURNAL_ASIDE);
 	close(fd);
 	close(dir);
+	free(b.data);
 }
 END_TEST
 
@@ -598,6 +605,7 @@ START_TEST(unused)
 	ck_assert_int_eq(recover(), JOURNAL_UNUSED);
 	ck_assert(is_left(&b, 0, 0));
 	ck_assert(!journal_is_there());
+	free(b.data);
 }
 END_TEST
 
@@ -610,6 +618,7 @@ START_TEST(in_the_way)
 	ck_assert_int_eq(expunge(&b, 0x155), POP_E_EXISTS);
 	ck_assert(journal_is_there());
 	ck_assert_int_eq(system("cmp mbox mbox.half"), 0);
+	free(b.data);
 }
 END_TEST
 
@@ -629,6 +638,7 @@ START_TEST(sparse)
 	close(fd);
 	ck_assert_int_eq(expunge(&b, 0x001), 0);
 	ck_assert(is_left(&b, 0x001, 0));
+	free(b.data);
 }
 END_TEST
 
