@@ -224,6 +224,41 @@ static int open_locked(struct maildrop *md, const struct mbox_lock *l, struct po
 	return 0;
 }
 
+/* Fit to be a mailbox of this owner, as mbox_lock() would have it? */
+static bool is_mailbox(const struct stat *st, uid_t owner)
+{
+	return S_ISREG(st->st_mode) && st->st_uid == owner && st->st_nlink == 1;
+}
+
+/*
+ * Where the index proves that the file is what it was, nothing is scanned and
+ * nothing written, so no lock is needed: what a program writes from now on is
+ * met where each message is verified.  1: open; 0: not proven; or an error.
+ */
+static int open_proven(struct maildrop *md)
+{
+	struct mbox *mb = md->priv;
+	const char *path = md->env.spec.path;
+	struct file_stamp now;
+	struct stat st;
+	int how;
+
+	if (md->env.state_fd < 0 || md->env.fresh || journal_exists(md->env.state_fd) != 0)
+		return 0;
+	mb->fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	mb->read_at_ns = stamp_now_ns();
+	if (mb->fd < 0 || fstat(mb->fd, &st) < 0 || !is_mailbox(&st, md->env.uid))
+		return 0; /* what is wrong is said where the locks are taken */
+	file_stamp_of(&st, &now);
+	how = mbox_use_index(md, &now);
+	if (how < 0 || how != MBOX_SAME)
+		return how < 0 ? how : 0;
+	mb->dev = st.st_dev;
+	mb->stamp = now;
+	md->read_only = faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0;
+	return 1;
+}
+
 static void close_fd(struct mbox *mb)
 {
 	if (mb->fd >= 0)
@@ -241,6 +276,10 @@ static int mbox_open(struct maildrop *md, struct pop_why *why)
 		return pop_why(why, POP_E_MEMORY, "out of memory");
 	mb->fd = -1;
 	md->priv = mb;
+	err = open_proven(md);
+	if (err != 0)
+		return err < 0 ? pop_why(why, err, "%s", md->env.spec.path) : 0;
+	md->changed = false;
 	for (int i = 0; i < OPEN_TRIES; i++) {
 		err = mbox_lock_of(md, &l, why);
 		if (err < 0)
