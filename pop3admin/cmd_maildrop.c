@@ -4,7 +4,7 @@
  * Runs in:  pop3admin; the functions named work_ in the child, as the owner.
  * Trusts:   nothing in a maildrop, and of the child only the form of its records.
  */
-#include "mail.h"
+#include "repair.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -179,6 +179,16 @@ static int check_uidls(struct owner *o, struct maildrop *md)
 	return err;
 }
 
+static int say_journal(void *ctx, const char *name)
+{
+	struct owner *o = ctx;
+
+	return owner_say(o, REC_FINDING, 0,
+			 "%s: the journal of a removal that did not fit the mailbox was set aside, "
+			 "and may hold mail; pop3admin maildrop repair brings it back",
+			 name);
+}
+
 static int work_check(struct owner *o, void *ctx, struct pop_why *why)
 {
 	struct mail_job *job = ctx;
@@ -195,6 +205,8 @@ static int work_check(struct owner *o, void *ctx, struct pop_why *why)
 		err = check_message(o, md, i);
 	if (!err)
 		err = check_uidls(o, md);
+	if (!err)
+		err = state_names(job->t.state_fd, "journal.", say_journal, o);
 	maildrop_close(md);
 	return err;
 }

@@ -347,7 +347,7 @@ void out_time(struct out *o, const char *key, int64_t seconds)
 
 void out_array_begin(struct out *o, const char *key)
 {
-	o->in_array = true;
+	o->array = key;
 	if (!o->json)
 		return;
 	json_before(o, key);
@@ -361,15 +361,13 @@ void out_array_item(struct out *o, const char *value)
 		json_before(o, NULL);
 		json_string(o->file, value);
 	} else if (!o->in_list) {
-		fputs("  ", o->file);
-		out_visible(o->file, value);
-		putc('\n', o->file);
+		text_field(o, o->array, value);
 	}
 }
 
 void out_array_end(struct out *o)
 {
-	o->in_array = false;
+	o->array = NULL;
 	if (!o->json)
 		return;
 	putc(']', o->file);

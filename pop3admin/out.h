@@ -22,9 +22,9 @@ struct out {
 	bool json;
 	bool in_list;
 	bool in_object;
-	bool in_array;
-	bool first;	 /* nothing yet in the innermost open JSON list, object or array */
-	bool first_item; /* no object yet in the list */
+	const char *array; /* the key of the open array */
+	bool first;	   /* nothing yet in the innermost open JSON list, object or array */
+	bool first_item;   /* no object yet in the list */
 	/* the table: the first rows wait until widths are known */
 	char *cells; /* NUL-terminated cells, one after the other; owned */
 	size_t len, size;
@@ -57,7 +57,7 @@ void out_words(struct out *o, const char *key, const char *words);
 /* Seconds since the epoch as RFC 3339 in UTC. */
 void out_time(struct out *o, const char *key, int64_t seconds);
 
-/* An array of strings as a field; as text one line each, only outside a list. */
+/* An array of strings as a field; as text a line each under its key, only outside a list. */
 void out_array_begin(struct out *o, const char *key);
 void out_array_item(struct out *o, const char *value);
 void out_array_end(struct out *o);

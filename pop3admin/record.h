@@ -22,6 +22,7 @@ enum record_type {
 	REC_IMPORT,   /* u64 entries, u64 mapped, u64 changed, u64 messages without */
 	REC_EXPORT,   /* u64 msgno, u64 octets, str uidl, str digest, str plain, in hex */
 	REC_CHANGE,   /* u64 msgno, str old id, str new id */
+	REC_REPAIR,   /* str: what was mended, or would be */
 	REC_END,      /* u64 -code, u64 errno, str why; nothing follows */
 };
 

@@ -225,19 +225,37 @@ static void send_note(void *ctx, int level, const char *text)
 	owner_say(ctx, REC_NOTE, level, "%s", text);
 }
 
+void target_env(struct target *t, struct owner *o, struct maildrop_env *env)
+{
+	static struct dotlock_ops dotlock; /* one owner works in a child */
+
+	dotlock = owner_dotlock_ops;
+	dotlock.ctx = o;
+	*env = (struct maildrop_env){
+		.spec = t->spec,
+		.state_fd = t->state_fd,
+		.uid = t->uid,
+		.lock_timeout_ms = (int)t->a->conf.lock_timeout * 1000,
+		.mbox_locks = t->a->conf.mbox_locks,
+		.dotlock = o->root_dotlock ? &dotlock : NULL,
+		.digest = digest_here,
+		.note = send_note,
+		.ctx = o,
+	};
+}
+
 int target_open_maildrop(struct target *t, struct owner *o, bool fresh, struct maildrop **md,
 			 struct pop_why *why)
 {
-	/* static: maildrop_open() borrows both until the maildrop is closed */
-	static struct maildrop_env env;
-	static struct dotlock_ops dotlock;
+	static struct maildrop_env env; /* maildrop_open() borrows it */
 	static int fd = -1; /* stays open to the end of this process, and with it the lock */
 	struct lock_record self;
-	int wait_ms = (int)t->a->conf.lock_timeout * 1000;
 
+	target_env(t, o, &env);
+	env.fresh = fresh;
 	lock_record_self(&self, "");
 	if (fd < 0)
-		fd = session_lock_take(t->state_fd, wait_ms, &self, why);
+		fd = session_lock_take(t->state_fd, env.lock_timeout_ms, &self, why);
 	if (fd == POP_E_BUSY)
 		return pop_why(why, fd,
 			       "a session has the maildrop open; pop3admin lock show %s "
@@ -245,18 +263,6 @@ int target_open_maildrop(struct target *t, struct owner *o, bool fresh, struct m
 			       t->name);
 	if (fd < 0)
 		return fd;
-	dotlock = owner_dotlock_ops;
-	dotlock.ctx = o;
-	env.spec = t->spec;
-	env.fresh = fresh;
-	env.state_fd = t->state_fd;
-	env.uid = t->uid;
-	env.lock_timeout_ms = wait_ms;
-	env.mbox_locks = t->a->conf.mbox_locks;
-	env.dotlock = o->root_dotlock ? &dotlock : NULL;
-	env.digest = digest_here;
-	env.note = send_note;
-	env.ctx = o;
 	return maildrop_open(md, &env, why);
 }
 

@@ -51,6 +51,9 @@ int target_run(struct target *t, int extra_fd,
 	       int (*work)(struct owner *o, void *ctx, struct pop_why *why),
 	       int (*record)(void *ctx, struct record *r), void *ctx);
 
+/* In the child: what the maildrop is opened with, borrowing t and o. */
+void target_env(struct target *t, struct owner *o, struct maildrop_env *env);
+
 /*
  * In the child: take the session lock, at the first call, and open the maildrop
  * (caller closes it before the next call).  fresh: believe no index.
