@@ -43,13 +43,13 @@ static bool header_fits(const struct index_header *h, const struct spec *spec, u
 	uint8_t path[16];
 	uint64_t blocks, end;
 
-	if (memcmp(h->magic, INDEX_MAGIC, sizeof(h->magic)) || h->order != INDEX_ORDER ||
+	if (memcmp(h->magic, INDEX_MAGIC, sizeof(h->magic)) != 0 || h->order != INDEX_ORDER ||
 	    h->version != INDEX_VERSION || h->kind != spec->kind || h->bits & ~INDEX_BITS)
 		return false;
 	if (h->sum != sum64_of(h, offsetof(struct index_header, sum)))
 		return false;
 	index_path_digest(spec, path);
-	if (memcmp(h->path, path, sizeof(path)))
+	if (memcmp(h->path, path, sizeof(path)) != 0)
 		return false;
 	/* what does not lie within the file cannot overflow below; handles are 32 bits */
 	if (h->file_size != file_size || file_size > INT64_MAX / 4 ||
@@ -271,7 +271,7 @@ static bool record_possible(const struct index *ix, const struct index_record *r
 int index_get(struct index *ix, size_t i, struct msg *out)
 {
 	struct uidl_digest_ref id = { .suffix = 0 };
-	struct index_record r;
+	struct index_record r = { .zero = 0 };
 	uint64_t octets = 0;
 	int err;
 
@@ -317,7 +317,7 @@ uint32_t index_handles(const struct index *ix)
 static const char *file_name(struct index *ix, size_t i)
 {
 	const char *rest = "";
-	struct index_record r;
+	struct index_record r = { .zero = 0 };
 	size_t len = 0;
 	int base = 0;
 

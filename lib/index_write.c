@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include "buf.h"
 #include "index_impl.h"
 #include "fsutil.h"
 #include "hash.h"
@@ -24,8 +25,7 @@ struct stream {
 	size_t fill, each;
 	uint64_t at; /* in the file */
 	uint64_t size;
-	uint64_t *sums; /* owned: of the blocks written */
-	size_t n_sums, sums_size;
+	struct buf sums; /* of the blocks written */
 };
 
 #define ENDINGS 64 /* of file names, kept to be used again */
@@ -64,18 +64,13 @@ static void remove_leftovers(int state_fd)
 
 static int flush_block(struct index_writer *w, struct stream *s)
 {
+	uint64_t sum;
+
 	if (!s->fill)
 		return 0;
-	if (s->n_sums == s->sums_size) {
-		size_t size = s->sums_size ? s->sums_size * 2 : 16;
-		uint64_t *sums = reallocarray(s->sums, size, sizeof(*sums));
-
-		if (!sums)
-			return POP_E_MEMORY;
-		s->sums = sums;
-		s->sums_size = size;
-	}
-	s->sums[s->n_sums++] = sum64_of(s->data, s->fill);
+	sum = sum64_of(s->data, s->fill);
+	if (buf_put(&s->sums, &sum, sizeof(sum)) < 0)
+		return POP_E_MEMORY;
 	if (fs_pwrite_all(w->fd, s->data, s->fill, (off_t)s->at) < 0)
 		return POP_E_SYS;
 	s->at += s->fill;
@@ -114,6 +109,7 @@ static int lay_out(struct index_writer *w)
 	for (int part = 0; part < PARTS; part++) {
 		w->parts[part].at = extents[part].start;
 		w->parts[part].each = (size_t)extents[part].each;
+		buf_init(&w->parts[part].sums, SIZE_MAX);
 		w->parts[part].data = malloc(INDEX_BLOCK);
 		if (!w->parts[part].data)
 			return POP_E_MEMORY;
@@ -270,10 +266,11 @@ static int write_sums(struct index_writer *w)
 
 	sum64_init(&sum);
 	for (int part = 0; part < PARTS; part++) {
-		size_t size = w->parts[part].n_sums * sizeof(uint64_t);
+		const struct buf *sums = &w->parts[part].sums;
+		size_t size = buf_len(sums);
 
-		sum64_update(&sum, w->parts[part].sums, size);
-		if (fs_pwrite_all(w->fd, w->parts[part].sums, size, (off_t)at) < 0)
+		sum64_update(&sum, buf_data(sums), size);
+		if (fs_pwrite_all(w->fd, buf_data(sums), size, (off_t)at) < 0)
 			return POP_E_SYS;
 		at += size;
 	}
@@ -334,7 +331,7 @@ void index_write_abort(struct index_writer *w)
 	}
 	for (int part = 0; part < PARTS; part++) {
 		free(w->parts[part].data);
-		free(w->parts[part].sums);
+		buf_release(&w->parts[part].sums);
 	}
 	free(w->names);
 	free(w);

@@ -182,7 +182,7 @@ static int seen_name(const char *name, char out[NAME_SIZE])
 	size_t base = base_length(name), at;
 	const char *flags = name + base;
 
-	if (*flags && strncmp(flags, INFO, sizeof(INFO) - 1))
+	if (*flags && strncmp(flags, INFO, sizeof(INFO) - 1) != 0)
 		return POP_E_RANGE; /* of a kind that is not ours to change */
 	flags += *flags ? sizeof(INFO) - 1 : 0;
 	at = 0;
@@ -229,21 +229,11 @@ static void mark_seen(struct maildrop *md, size_t idx)
 		(void)!msg_put(md, idx, &m);
 }
 
-static int unlink_all(struct maildrop *md, const uint8_t *deleted, struct removal *r)
+static void unlink_all(struct maildrop *md, uint8_t *left, uint8_t *cut, struct removal *r)
 {
-	size_t size = (md->count + 7) / 8;
-	uint8_t *left = calloc(2, size + 1), *cut = left + size;
-	struct maildir *dir = md->priv;
 	bool again = true;
 	int err = 0;
 
-	dir->removed = calloc(1, size + 1);
-	if (!left || !dir->removed) {
-		free(left);
-		return POP_E_MEMORY;
-	}
-	if (deleted)
-		memcpy(left, deleted, size);
 	for (int pass = 0; again && !err && pass <= PASSES; pass++) {
 		if (pass)
 			err = maildir_refresh(md->priv);
@@ -252,22 +242,32 @@ static int unlink_all(struct maildrop *md, const uint8_t *deleted, struct remova
 	}
 	if (err < 0)
 		note_error(r, err, "new, cur");
-	free(left);
-	return 0;
 }
 
 int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
 		    size_t *removed, struct pop_why *why)
 {
+	size_t size = (md->count + 7) / 8;
+	struct maildir *dir = md->priv;
 	struct removal r = { 0 };
+	uint8_t *left = calloc(1, size + 1), *cut = calloc(1, size + 1);
 
+	dir->removed = calloc(1, size + 1);
+	if (!left || !cut || !dir->removed) {
+		free(left);
+		free(cut);
+		return pop_why(why, POP_E_MEMORY, "out of memory");
+	}
+	if (deleted)
+		memcpy(left, deleted, size);
 	md->changed = true;
 	for (size_t idx = 0; md->env.mark_seen && idx < md->count; idx++)
 		if (marked(retrieved, idx) && !marked(deleted, idx))
 			mark_seen(md, idx);
-	if (unlink_all(md, deleted, &r) < 0)
-		return pop_why(why, POP_E_MEMORY, "out of memory");
-	sync_directories(md->priv, &r);
+	unlink_all(md, left, cut, &r);
+	free(left);
+	free(cut);
+	sync_directories(dir, &r);
 	tell_quota(md, &r);
 	*removed = r.messages;
 	if (r.err == POP_E_SYS) {

@@ -84,25 +84,17 @@ static void compact(struct mbox *mb)
 }
 
 /* The messages of the old index that have ids. */
-static int load_old(struct maildrop *md)
+static int load_old(struct maildrop *md, struct msg *old, size_t *n_old)
 {
-	struct mbox *mb = md->priv;
-	size_t count = (size_t)index_head(md->index)->count;
+	size_t count = (size_t)index_head(md->index)->count, n = 0;
 	int err = 0;
 
-	free(mb->old);
-	mb->n_old = 0;
-	mb->old = reallocarray(NULL, count + 1, sizeof(*mb->old));
-	if (!mb->old)
-		return POP_E_MEMORY;
 	for (size_t i = 0; i < count && err == 0; i++) {
-		struct msg *m = &mb->old[mb->n_old];
-
-		err = index_get(md->index, i, m);
-		mb->n_old += err == 0 && m->flags & MSG_SETTLED;
+		err = index_get(md->index, i, &old[n]);
+		n += err == 0 && old[n].flags & MSG_SETTLED;
 	}
+	*n_old = err == 0 ? n : 0;
 	if (err == POP_E_CORRUPT) {
-		mb->n_old = 0;
 		index_remove(md->env.state_fd);
 		err = 0;
 	}
@@ -151,12 +143,16 @@ static int match_round(struct maildrop *md, bool digest)
 
 int mbox_old_ids(struct maildrop *md)
 {
+	struct mbox *mb = md->priv;
 	bool all = true;
 	int err;
 
 	if (!md->index)
 		return 0;
-	err = load_old(md);
+	mb->n_old = 0;
+	free(mb->old);
+	mb->old = calloc((size_t)index_head(md->index)->count + 1, sizeof(*mb->old));
+	err = mb->old ? load_old(md, mb->old, &mb->n_old) : POP_E_MEMORY;
 	if (err == 0)
 		err = match_round(md, false);
 	maildrop_trust_ids(md);

@@ -76,7 +76,7 @@ int lock_record_alive(const struct lock_record *r)
 	char host[256], boot_id[40];
 
 	host_and_boot(host, boot_id);
-	if (strcmp(host, r->host) || strcmp(boot_id, r->boot_id))
+	if (strcmp(host, r->host) != 0 || strcmp(boot_id, r->boot_id) != 0)
 		return POP_E_MISSING;
 	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
 		return 0;

@@ -125,7 +125,7 @@ static int drop_links(int base_fd, const char *name, struct pop_why *why)
 	while ((errno = 0, entry = readdir(dir)) != NULL) {
 		ssize_t n = readlinkat(fd, entry->d_name, text, sizeof(text));
 
-		if (n != len || memcmp(text, want, (size_t)n))
+		if (n != len || memcmp(text, want, (size_t)n) != 0)
 			continue;
 		if (unlinkat(fd, entry->d_name, 0) < 0 && errno != ENOENT)
 			break;
@@ -167,7 +167,7 @@ static int read_link(const struct place *p, char name[STATE_NAME_MAX + 1])
 	if (n < 0)
 		return errno == ENOENT || errno == EINVAL ? POP_E_MISSING : POP_E_SYS;
 	text[n] = '\0';
-	if ((size_t)n <= up || (size_t)n > up + STATE_NAME_MAX || memcmp(text, LINK_UP, up) ||
+	if ((size_t)n <= up || (size_t)n > up + STATE_NAME_MAX || memcmp(text, LINK_UP, up) != 0 ||
 	    text[up] == '.' || strchr(text + up, '/'))
 		return POP_E_MISSING;
 	memcpy(name, text + up, (size_t)n - up + 1);
@@ -210,7 +210,7 @@ static int check_mode(const struct place *p, const char *name, const struct stat
  */
 static int open_linked(const struct place *p, char name[STATE_NAME_MAX + 1])
 {
-	struct stat st;
+	struct stat st = { .st_uid = 0 };
 	int err = read_link(p, name);
 	int fd;
 
@@ -273,7 +273,7 @@ out:
 static int open_own(const struct place *p, bool create)
 {
 	char to[STATE_NAME_MAX + 1];
-	struct stat st;
+	struct stat st = { .st_uid = 0 };
 	int fd, err;
 
 	for (int tries = 0; tries < 3; tries++) {

@@ -144,7 +144,7 @@ START_TEST(test_lists)
 	struct uidl_string_ref *refs;
 	struct uidl_list_head *head;
 	const char *strings;
-	uint64_t *octets;
+	const uint64_t *octets = NULL;
 	size_t len;
 	char *text, name[32];
 	int fd;
@@ -158,9 +158,9 @@ START_TEST(test_lists)
 	}
 	md.uidls_known = true;
 	fd = maildrop_list_fd(&md);
-	ck_assert_int_eq(fs_check_sealed(fd, COUNT * sizeof(*octets)), 0);
+	ck_assert_int_eq(fs_check_sealed(fd, COUNT * sizeof(uint64_t)), 0);
 	ck_assert_int_eq(fs_read_file(fd, 1 << 20, &text, &len), 0);
-	octets = (uint64_t *)(void *)text;
+	octets = (const uint64_t *)(void *)text;
 	for (uint32_t i = 0; i < COUNT; i++)
 		ck_assert_uint_eq(octets[i], i);
 	free(text);

@@ -114,7 +114,8 @@ START_TEST(test_line_moved)
 	a = strstr(strstr(text, "number 1"), "Status: RO\n");
 	b = strstr(strstr(text, "number 3"), "Status: RO\n");
 	memmove(a, a + 11, (size_t)(b - a));
-	memcpy(b, "Status: RO\n", 11);
+	for (size_t i = 0; i < 11; i++)
+		b[i] = "Status: RO\n"[i];
 	ck_assert_int_eq(fs_pwrite_all(fd, text, len, 0), 0);
 	free(text);
 	close(fd);
