@@ -71,13 +71,15 @@ PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
+E2E_BIN  = $(BUILD)/tests/e2e/mbox_driver
+E2E_SO   = $(BUILD)/tests/e2e/recorder.so
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 MAN5     = $(sort $(wildcard man/*.5))
 MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
 lib: $(LIB)
-unit: $(CHECKS)
+unit: $(CHECKS) $(E2E_BIN) $(E2E_SO)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -106,6 +108,11 @@ $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
 $(BUILD)/tests/bench/client: $(BUILD)/tests/bench/conn.o
 $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+$(E2E_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
+$(E2E_SO): $(BUILD)/%.so: %.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $< -ldl
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 

@@ -22,16 +22,18 @@
 #include "fsutil.h"
 #include "journal_file.h"
 
-#define COPY_PIECE (1u << 20)
+#define COPY_PIECE (256u << 10) /* stays in the processor's cache */
+#define STEP_FIRST (2u << 20)
+#define SLOW_NS	   INT64_C(2000000)
 #define SAMPLE	   4096u	/* bytes of the mailbox around a place */
 #define SAMPLES	   16u		/* ranges that are sampled */
 #define TAIL_PIECE (512u << 10) /* of what is to be cut off, from both ends */
 
 struct work {
 	struct journal j;
-	int fd;		 /* the mailbox, borrowed */
-	uint8_t *buf;	 /* buf_size bytes, owned */
-	size_t buf_size; /* a slot's data and at least COPY_PIECE */
+	int fd;	       /* the mailbox, borrowed */
+	uint8_t *buf;  /* a slot's data and at least COPY_PIECE; owned */
+	uint64_t step; /* bytes that go through a slot at once */
 	bool committed;
 };
 
@@ -115,6 +117,17 @@ static int fit_of(const struct work *w, const struct journal_record *r, struct j
 	return s.err;
 }
 
+/* The first bytes that a step writes to: as long as they are the old ones, none was made. */
+static int begin_of(const struct work *w, struct journal_sum *begin)
+{
+	const struct journal_plan *p = &w->j.plan;
+	struct sampler s = { .fd = w->fd };
+
+	sample(&s, p->off, p->end);
+	*begin = s.sum;
+	return s.err;
+}
+
 /* When all is moved: a sum of what is to be cut off; it is gone once it was. */
 static int tail_of(const struct work *w, const struct journal_record *r, struct journal_sum *fit)
 {
@@ -156,10 +169,19 @@ static int put(const struct work *w, const void *data, size_t n, uint64_t at)
 	return 0;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
 static int commit(struct work *w)
 {
 	struct journal_record *r = &w->j.rec;
 	int err = r->done ? tail_of(w, r, &r->fit) : fit_of(w, r, &r->fit);
+	int64_t begin = now_ns();
 
 	if (err < 0)
 		return err;
@@ -167,6 +189,9 @@ static int commit(struct work *w)
 	if (err < 0)
 		return err;
 	w->committed = true;
+	/* Small steps stay in caches; where a sync is slow there had better be few. */
+	if (now_ns() - begin > SLOW_NS)
+		w->step = w->step * 2 < w->j.plan.slot_size ? w->step * 2 : w->j.plan.slot_size;
 	return 0;
 }
 
@@ -198,28 +223,46 @@ static int step_over_gap(struct work *w)
 	return err;
 }
 
+/*
+ * Copy the next kept bytes, a slot of them at most, to buf and to the slot.  In
+ * pieces, so that each is in the processor's cache while it is used.
+ */
+static int fill_slot(struct work *w, uint64_t *len)
+{
+	struct journal_record *r = &w->j.rec;
+	struct sum64 sum;
+	int err = 0;
+
+	sum64_init(&sum);
+	for (*len = 0; err == 0 && *len < w->step && anything_left(w, r);) {
+		uint64_t n = run_end(w, r) - r->at, room = w->step - *len;
+		uint8_t *to = w->buf + *len;
+
+		n = n < room ? n : room;
+		n = n < COPY_PIECE ? n : COPY_PIECE;
+		err = read_exactly(w->fd, to, (size_t)n, r->at);
+		if (err < 0)
+			return err;
+		sum64_update(&sum, to, (size_t)n);
+		err = journal_put_data(&w->j, to, (size_t)n, *len);
+		*len += n;
+		advance(w, r, n);
+	}
+	journal_sum_end(&sum, &r->data_sum);
+	return err;
+}
+
 /* The bytes of this step go through a slot. */
 static int step_by_slot(struct work *w)
 {
 	struct journal_record *r = &w->j.rec;
-	uint64_t len = 0;
-	int err = 0;
-
-	while (len < w->j.plan.slot_size && anything_left(w, r)) {
-		uint64_t n = run_end(w, r) - r->at, room = w->j.plan.slot_size - len;
-
-		n = n < room ? n : room;
-		err = read_exactly(w->fd, w->buf + len, (size_t)n, r->at);
-		if (err < 0)
-			return err;
-		len += n;
-		advance(w, r, n);
-	}
+	uint64_t len;
 	/* The slot's old record is not needed any more: the newer one is on disk. */
-	err = journal_put_data(&w->j, w->buf, (size_t)len);
+	int err = fill_slot(w, &len);
+
 	if (err < 0)
 		return err;
-	journal_sum_of(w->buf, (size_t)len, &r->data_sum);
+	journal_hint(&w->j, (size_t)len);
 	r->length = len;
 	if (fdatasync(w->fd) < 0)
 		return POP_E_SYS;
@@ -236,7 +279,7 @@ static int move_all(struct work *w)
 	int err = 0;
 
 	while (err == 0 && anything_left(w, r))
-		err = r->at - r->w >= w->j.plan.slot_size / 2 ? step_over_gap(w) : step_by_slot(w);
+		err = r->at - r->w >= w->step / 2 ? step_over_gap(w) : step_by_slot(w);
 	return err;
 }
 
@@ -318,12 +361,16 @@ static void work_release(struct work *w, bool ranges)
 	errno = saved;
 }
 
-static int work_buffer(struct work *w, uint64_t slot_size)
+static int work_buffer(struct work *w)
 {
-	w->buf_size = slot_size > COPY_PIECE ? (size_t)slot_size : COPY_PIECE;
-	if (w->buf_size < 2 * (size_t)TAIL_PIECE)
-		w->buf_size = 2 * (size_t)TAIL_PIECE;
-	w->buf = malloc(w->buf_size);
+	uint64_t size = w->j.plan.slot_size;
+
+	w->step = size < STEP_FIRST ? size : STEP_FIRST;
+	if (size < COPY_PIECE)
+		size = COPY_PIECE;
+	if (size < 2 * (uint64_t)TAIL_PIECE)
+		size = 2 * (uint64_t)TAIL_PIECE;
+	w->buf = malloc((size_t)size);
 	return w->buf ? 0 : POP_E_MEMORY;
 }
 
@@ -396,11 +443,13 @@ int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t
 	w.j.rec = (struct journal_record){ .end = end, .w = off, .at = keep[0].start };
 	err = fill_holes(fd, off, end);
 	if (err == 0)
+		err = begin_of(&w, &w.j.plan.begin);
+	if (err == 0)
 		err = journal_create(&w.j, slot_wanted(keep, n, off));
 	if (err == POP_E_EXISTS)
 		return pop_why(why, err, "an unfinished journal is in the way");
 	if (err == 0)
-		err = work_buffer(&w, w.j.plan.slot_size);
+		err = work_buffer(&w);
 	if (err == 0)
 		err = finish(&w);
 	if (err < 0 && w.j.fd >= 0 && !w.committed) {
@@ -519,25 +568,43 @@ static const char *misfit(const struct work *w, int *err)
 	return NULL;
 }
 
+/* No record is whole.  Was it never committed?  1, 0 or an error. */
+static int never_used(const struct work *w, int found)
+{
+	struct journal_sum now;
+	int err;
+
+	if (found == JOURNAL_LOAD_BLANK)
+		return 1;
+	if (found != JOURNAL_LOAD_TORN || w->fd < 0)
+		return 0;
+	err = begin_of(w, &now);
+	return err < 0 ? err : journal_sum_equal(&now, &w->j.plan.begin);
+}
+
 static int recover(struct work *w, struct pop_why *why)
 {
 	const char *reason;
 	int err = 0, found = journal_load(&w->j);
 
-	if (found == JOURNAL_LOAD_BAD)
-		return set_aside(w->j.dir_fd, why, "it is damaged");
-	if (found == JOURNAL_LOAD_UNUSED) {
-		pop_why(why, 0, "removed a journal that was never used");
-		err = remove_journal(w->j.dir_fd);
-		return err < 0 ? err : JOURNAL_UNUSED;
-	}
 	if (found < 0)
 		return found;
+	if (found != JOURNAL_LOAD_VALID) {
+		err = never_used(w, found);
+		if (err == 0)
+			return set_aside(w->j.dir_fd, why, "it is damaged");
+		if (err > 0)
+			err = remove_journal(w->j.dir_fd);
+		if (err < 0)
+			return err;
+		pop_why(why, 0, "removed a journal that was never used");
+		return JOURNAL_UNUSED;
+	}
 	reason = misfit(w, &err);
 	if (reason)
 		return set_aside(w->j.dir_fd, why, reason);
 	if (err == 0)
-		err = work_buffer(w, w->j.plan.slot_size);
+		err = work_buffer(w);
 	w->committed = true;
 	if (err == 0)
 		err = w->j.rec.done ? recover_done(w) : recover_moving(w);

@@ -18,25 +18,23 @@
 #define JOURNAL_VERSION 1u
 static const char plan_magic[8] = "pop3djrn", record_magic[8] = "pop3drec";
 
+void journal_sum_end(const struct sum64 *s, struct journal_sum *out)
+{
+	struct sum64 second = *s;
+
+	/* The state behind it is wider than one result: two views of it. */
+	out->a = sum64_final(s);
+	sum64_update(&second, "pop3d journal: the second sum...", 32);
+	out->b = sum64_final(&second);
+}
+
 void journal_sum_of(const void *data, size_t n, struct journal_sum *out)
 {
-	static const uint8_t second[32] = "pop3d journal: the second sum";
-	const uint8_t *p = data;
-	struct sum64 a, b;
+	struct sum64 s;
 
-	sum64_init(&a);
-	sum64_init(&b);
-	sum64_update(&b, second, sizeof(second));
-	while (n) { /* both over a piece that stays in the cache */
-		size_t piece = n < 16384 ? n : 16384;
-
-		sum64_update(&a, p, piece);
-		sum64_update(&b, p, piece);
-		p += piece;
-		n -= piece;
-	}
-	out->a = sum64_final(&a);
-	out->b = sum64_final(&b);
+	sum64_init(&s);
+	sum64_update(&s, data, n);
+	journal_sum_end(&s, out);
 }
 
 bool journal_sum_equal(const struct journal_sum *x, const struct journal_sum *y)
@@ -132,15 +130,16 @@ int journal_create(struct journal *j, uint64_t want)
 	return fs_pwrite_all(j->fd, j->ranges, bytes, (off_t)JOURNAL_RANGES_AT);
 }
 
-int journal_put_data(const struct journal *j, const void *data, size_t length)
+int journal_put_data(const struct journal *j, const void *data, size_t length, uint64_t offset)
 {
-	off_t at = (off_t)data_at(&j->plan, j->rec.seq + 1);
+	return fs_pwrite_all(j->fd, data, length,
+			     (off_t)(data_at(&j->plan, j->rec.seq + 1) + offset));
+}
 
-	if (fs_pwrite_all(j->fd, data, length, at) < 0)
-		return POP_E_SYS;
-	/* Early: the sync that follows then waits less.  Nobody relies on it. */
-	(void)sync_file_range(j->fd, at, (off_t)length, SYNC_FILE_RANGE_WRITE);
-	return 0;
+void journal_hint(const struct journal *j, size_t length)
+{
+	(void)sync_file_range(j->fd, (off_t)data_at(&j->plan, j->rec.seq + 1), (off_t)length,
+			      SYNC_FILE_RANGE_WRITE);
 }
 
 static int sync_dir(int dir_fd)
@@ -303,12 +302,12 @@ int journal_load(struct journal *j)
 		if (sound[i] < 0)
 			return sound[i];
 	}
-	if (!plan || (!sound[0] && !sound[1]))
-		/*
-		 * The mailbox is touched only after the first record was synced, and
-		 * the second slot is written only after the mailbox was.
-		 */
-		return blank[1] ? JOURNAL_LOAD_UNUSED : JOURNAL_LOAD_BAD;
+	if (!plan || (!sound[0] && !sound[1])) {
+		if (blank[0] && blank[1])
+			return JOURNAL_LOAD_BLANK;
+		/* The second slot is written only after the first one was whole. */
+		return plan && blank[1] ? JOURNAL_LOAD_TORN : JOURNAL_LOAD_BAD;
+	}
 	j->rec = sound[0] && (!sound[1] || r[0].seq > r[1].seq) ? r[0] : r[1];
 	return JOURNAL_LOAD_VALID;
 }

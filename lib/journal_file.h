@@ -12,6 +12,7 @@
 #define POP_JOURNAL_FILE_H
 
 #include <sys/stat.h>
+#include "hash.h"
 #include "journal.h"
 
 #define JOURNAL_NAME	   "journal"
@@ -35,7 +36,8 @@ struct journal_plan {
 	uint64_t off; /* everything before it is kept as it is */
 	uint64_t end; /* the size of the mailbox; what is behind it is kept too */
 	struct journal_sum ranges_sum;
-	struct journal_sum sum; /* of all before it */
+	struct journal_sum begin; /* of the first bytes behind off, before anything was moved */
+	struct journal_sum sum;	  /* of all before it */
 };
 
 /* One state of the work; the valid one with the higher number counts. */
@@ -62,7 +64,8 @@ struct journal {
 	struct journal_record rec; /* the last one written or loaded */
 };
 
-/* A checksum of 128 bits against torn writes, not against an attacker. */
+/* A checksum of 128 bits against torn writes, not against an attacker; _end: of what was fed. */
+void journal_sum_end(const struct sum64 *s, struct journal_sum *out);
 void journal_sum_of(const void *data, size_t n, struct journal_sum *out);
 bool journal_sum_equal(const struct journal_sum *x, const struct journal_sum *y);
 
@@ -73,8 +76,12 @@ bool journal_sum_equal(const struct journal_sum *x, const struct journal_sum *y)
  */
 int journal_create(struct journal *j, uint64_t want);
 
-/* Write data (length bytes) into the slot of record rec.seq + 1; nothing is synced. */
-int journal_put_data(const struct journal *j, const void *data, size_t length);
+/*
+ * Write bytes into the data of the slot of record rec.seq + 1; nothing is synced.
+ * _hint: let the disk begin with its first bytes; the sync that follows then waits less.
+ */
+int journal_put_data(const struct journal *j, const void *data, size_t length, uint64_t offset);
+void journal_hint(const struct journal *j, size_t length);
 
 /*
  * Number and seal j->rec, write it to its slot and sync the journal; the first
@@ -84,9 +91,10 @@ int journal_commit(struct journal *j);
 
 /* What journal_load() says beside POP_E_SYS and POP_E_MEMORY. */
 enum journal_load {
-	JOURNAL_LOAD_VALID,  /* j->rec is the state to go on from */
-	JOURNAL_LOAD_UNUSED, /* never committed */
-	JOURNAL_LOAD_BAD,    /* damaged or foreign */
+	JOURNAL_LOAD_VALID, /* j->rec is the state to go on from */
+	JOURNAL_LOAD_BLANK, /* no record was ever written */
+	JOURNAL_LOAD_TORN,  /* the first record, or its data, is not whole; the plan is */
+	JOURNAL_LOAD_BAD,   /* damaged or foreign */
 };
 
 /* Read an existing journal (j->fd) and check all that can be checked without the mailbox. */
