@@ -262,11 +262,11 @@ int repair_journal(struct repair *r, const char *name, struct pop_why *why)
 		err = journal_load(&j);
 	if (err == JOURNAL_LOAD_VALID)
 		err = rescue_locked(r, name, &j, why);
-	else if (err == JOURNAL_LOAD_UNUSED) {
+	else if (err == JOURNAL_LOAD_BLANK) {
 		err = repair_say(r, "%s: holds nothing, removed", name);
 		if (!err)
 			err = remove_journal(r, name);
-	} else if (err == JOURNAL_LOAD_BAD)
+	} else if (err == JOURNAL_LOAD_BAD || err == JOURNAL_LOAD_TORN)
 		err = repair_left(r,
 				  "%s: is damaged, nothing can be brought back by rule; look "
 				  "for mail in it by hand, then remove it",
