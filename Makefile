@@ -15,6 +15,9 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 SBINDIR    ?= $(PREFIX)/sbin
 MANDIR     ?= $(PREFIX)/share/man
 DOCDIR     ?= $(PREFIX)/share/doc/pop3d
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 DESTDIR    ?=
 BUILD      ?= build$(if $(SAN),-san)
 CC         ?= cc
@@ -75,6 +78,7 @@ E2E_BIN  = $(BUILD)/tests/e2e/mbox_driver
 E2E_SO   = $(BUILD)/tests/e2e/recorder.so
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 MAN5     = $(sort $(wildcard man/*.5))
+UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service))
 MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
@@ -142,12 +146,21 @@ install: $(if $(NOBUILD),,all)
 	$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5')
 	$(if $(MAN8),$(INSTALL) -m 644 $(MAN8) '$(DESTDIR)$(MANDIR)/man8')
 	$(INSTALL) -m 644 README.md DESIGN.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -d -m 755 '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)' '$(DESTDIR)$(TMPFILESDIR)'
+	$(INSTALL) -m 644 $(filter %.socket,$(UNITS)) '$(DESTDIR)$(UNITDIR)'
+	for u in $(notdir $(filter %.service,$(UNITS))); do \
+	  sed 's#@SBINDIR@#$(SBINDIR)#' systemd/$$u > '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; \
+	  chmod 644 '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; done
+	$(INSTALL) -m 644 systemd/pop3d.sysusers '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf'
+	$(INSTALL) -m 644 systemd/pop3d.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
 uninstall:
 	rm -f $(foreach p,$(notdir $(filter-out $(HELPERS),$(PROGRAMS))),'$(DESTDIR)$(SBINDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(HELPERS)),'$(DESTDIR)$(HELPERDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
 	rm -f $(foreach p,README.md DESIGN.md CHANGES.md LICENSE pop3d.conf,'$(DESTDIR)$(DOCDIR)/$(p)')
+	rm -f $(foreach p,$(notdir $(UNITS)),'$(DESTDIR)$(UNITDIR)/$(p)')
+	rm -f '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf' '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
 	-rmdir '$(DESTDIR)$(HELPERDIR)/empty' '$(DESTDIR)$(HELPERDIR)' '$(DESTDIR)$(DOCDIR)'
 
 dist:
