@@ -33,6 +33,7 @@ struct key_set {
 struct keeper {
 	struct ipc monitor, tls;
 	struct key_set first, named; /* named: for the server name that the client asked for */
+	struct pop_why why;	     /* why there is no key for a certificate */
 	struct key_tickets tickets;
 };
 
@@ -85,19 +86,18 @@ static EVP_PKEY *read_key(int fd, struct pop_why *why)
 
 static void load_keys(struct keeper *k, struct key_set *set)
 {
-	struct pop_why why, text;
+	struct pop_why one;
 
 	if (set->loaded)
 		return;
 	set->loaded = true;
 	for (unsigned i = 0; i < set->n; i++) {
-		set->keys[i] = read_key(set->fds[i], &why);
+		set->keys[i] = read_key(set->fds[i], &one);
 		close(set->fds[i]);
-		if (set->keys[i])
-			continue;
-		pop_why(&text, 0, "private key%s %s",
-			set->n == 1 ? "" : (const char *[]){ " 1", " 2", " 3", " 4" }[i], why.text);
-		note(k, LOG_ERR, text.text);
+		if (!set->keys[i] && set->n == 1)
+			pop_why(&k->why, 0, "the private key %s", one.text);
+		else if (!set->keys[i])
+			pop_why(&k->why, 0, "private key %u %s", i + 1, one.text);
 	}
 }
 
@@ -141,11 +141,10 @@ static int answer_key(struct keeper *k, struct ipc_msg *m)
 	size_t len = ipc_left(m);
 	const uint8_t *pub = ipc_get_raw(m, len);
 	bool found = pub && find_key(k, pub, len);
-	static const char other[] = "no private key belongs to the certificate";
 
 	ipc_start(m, IPC_KEY_ANSWER);
 	ipc_put_u8(m, found ? VERDICT_OK : VERDICT_PERM);
-	ipc_put_str(m, other, found ? 0 : sizeof(other) - 1);
+	ipc_put_str(m, k->why.text, found ? 0 : strlen(k->why.text));
 	return ipc_send(&k->tls, m);
 }
 
@@ -163,7 +162,7 @@ static int answer_sign(struct keeper *k, struct ipc_msg *m)
 		return POP_E_CORRUPT;
 	key = find_key(k, pub, pub_len);
 	if (!key)
-		note(k, LOG_ERR, "no private key belongs to the certificate");
+		note(k, LOG_ERR, k->why.text);
 	else
 		err = key_sign(key, scheme, data, len, sig, &sig_len);
 	ipc_start(m, IPC_SIGN_ANSWER);
@@ -237,7 +236,8 @@ static void forget(struct key_set *set)
 
 int key_run(const struct key_start *start)
 {
-	struct keeper k = { .first.n = start->n_keys };
+	struct keeper k = { .first.n = start->n_keys,
+			    .why = { "no private key belongs to the certificate" } };
 	int err;
 
 	memcpy(k.first.fds, start->key_fds, sizeof(k.first.fds));

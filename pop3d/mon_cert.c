@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "credential.h"
 #include "fsutil.h"
 #include "mon_tls.h"
 #include "num.h"
@@ -24,44 +25,21 @@
 #define RECORD_NAME "certificate"
 #define RECORD_MAX  4096
 
-/* One word of tls_certificate or tls_key: a path, or credential:NAME. */
-static int open_one(const char *word, size_t len, bool secret, struct pop_why *why)
-{
-	static const char prefix[] = "credential:";
-	const size_t n = sizeof(prefix) - 1;
-	const char *dir = getenv("CREDENTIALS_DIRECTORY");
-	char path[PATH_MAX];
-	int put;
-
-	if (len <= n || strncmp(word, prefix, n) != 0)
-		put = snprintf(path, sizeof(path), "%.*s", (int)len, word);
-	else if (dir && dir[0] == '/')
-		put = snprintf(path, sizeof(path), "%s/%.*s", dir, (int)(len - n), word + n);
-	else
-		return pop_why(why, POP_E_MISSING,
-			       "%.*s: $CREDENTIALS_DIRECTORY is not set; see LoadCredential= in "
-			       "systemd.exec(5)",
-			       (int)len, word);
-	if (put < 0 || (size_t)put >= sizeof(path))
-		return pop_why(why, POP_E_LONG, "%.*s: too long", 100, word);
-	return fs_open_trusted(path, true, secret, why);
-}
-
 static int open_list(const char *list, bool secret, int fds[ROLE_KEYS_MAX], unsigned *n,
 		     struct pop_why *why)
 {
 	size_t len;
 
-	for (list += strspn(list, " \t"); *list; list += len + strspn(list + len, " \t")) {
+	while ((list = credential_next(list, &len))) {
 		int fd;
 
-		len = strcspn(list, " \t");
 		if (*n == ROLE_KEYS_MAX)
 			return pop_why(why, POP_E_LONG, "more than %d files", ROLE_KEYS_MAX);
-		fd = open_one(list, len, secret, why);
+		fd = credential_open(list, len, secret, why);
 		if (fd < 0)
 			return fd;
 		fds[(*n)++] = fd;
+		list += len;
 	}
 	return *n > 0 ? 0 : pop_why(why, POP_E_MISSING, "none");
 }

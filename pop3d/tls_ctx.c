@@ -51,6 +51,10 @@ static void init_library(void)
 
 	OPENSSL_init_crypto(least, NULL);
 	OPENSSL_init_ssl(least | OPENSSL_INIT_NO_LOAD_SSL_STRINGS, NULL);
+	/* by name, of those that sign certificates: else every chain is too weak for OpenSSL */
+	EVP_add_digest(EVP_sha256());
+	EVP_add_digest(EVP_sha384());
+	EVP_add_digest(EVP_sha512());
 }
 
 static int set_all(SSL_CTX *ctx, const struct tls_start *start)
