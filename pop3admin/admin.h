@@ -100,7 +100,7 @@ int cmd_user_show(struct admin *a);
 int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);
 int cmd_user_import(struct admin *a);
-/* maildrop ..., uidl ..., lock ..., config ... */
+/* maildrop ..., uidl ..., lock ..., tls ..., config ... */
 int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);
 int cmd_maildrop_check(struct admin *a);
@@ -112,6 +112,9 @@ int cmd_uidl_export(struct admin *a);
 int cmd_uidl_import(struct admin *a);
 int cmd_lock_show(struct admin *a);
 int cmd_lock_break(struct admin *a);
+int cmd_tls_check(struct admin *a);
+int cmd_tls_selfsigned(struct admin *a);
+int cmd_tls_rotate(struct admin *a);
 int cmd_config_check(struct admin *a);
 int cmd_config_show(struct admin *a);
 

@@ -114,6 +114,8 @@ void check_places(struct findings *f)
 
 	check_state_dir(f);
 	check_helper(f, "pop3d-digest", "UIDL of an mbox");
+	if (c->tls_certificate[0])
+		check_helper(f, "pop3d-tls", "TLS");
 	check_secrets(f);
 	if (geteuid() != 0)
 		return;
