@@ -93,6 +93,9 @@ int users_each(int fd, int (*each)(void *ctx, const struct user *u),
  */
 int users_add(const char *path, const struct user *u, struct pop_why *why);
 int users_add_all(const char *path, const struct user *u, size_t n, struct pop_why *why);
+/* The same for n users that nth(ctx, 0..n-1, u) fills one by one; an error of it adds none. */
+int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, struct user *u),
+		   void *ctx, struct pop_why *why);
 int users_del(const char *path, const char *name, struct pop_why *why);
 /* change(ctx, u) edits the user in place; non-zero from it aborts and is returned. */
 int users_change(const char *path, const char *name, int (*change)(void *ctx, struct user *u),

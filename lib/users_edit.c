@@ -250,10 +250,12 @@ static int refuse_repeated(const struct edit *e, size_t first_new)
 	return 0;
 }
 
-int users_add_all(const char *path, const struct user *u, size_t n, struct pop_why *why)
+int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, struct user *u),
+		   void *ctx, struct pop_why *why)
 {
 	size_t first_new, malformed, i;
 	char **added = NULL;
+	struct user u;
 	struct edit e;
 	int err;
 
@@ -266,25 +268,40 @@ int users_add_all(const char *path, const struct user *u, size_t n, struct pop_w
 		err = pop_why(why, POP_E_MEMORY, "%s: out of memory", path);
 		goto out;
 	}
-	/* A search of the whole file for each of many would be quadratic. */
-	if (err == 0 && n == 1 && !find(&e, u->name, &malformed) && malformed)
-		err = pop_why(why, POP_E_EXISTS, "%s:%zu: a malformed line of user %s is there",
-			      path, malformed, u->name);
 	for (i = 0; i < n && err == 0; i++) {
-		added[i] = make_line(&e, &u[i], &err);
+		err = nth(ctx, i, &u);
+		/* A search of the whole file for each of many would be quadratic. */
+		if (err == 0 && n == 1 && !find(&e, u.name, &malformed) && malformed)
+			err = pop_why(why, POP_E_EXISTS,
+				      "%s:%zu: a malformed line of user %s is there", path,
+				      malformed, u.name);
 		if (err == 0)
-			err = append(&e, added[i], strlen(added[i]), strlen(u[i].name));
+			added[i] = make_line(&e, &u, &err);
+		if (err == 0)
+			err = append(&e, added[i], strlen(added[i]), strlen(u.name));
 	}
 	if (err == 0) {
 		sort(&e);
 		err = refuse_repeated(&e, first_new);
 	}
 out:
+	explicit_bzero(&u, sizeof(u));
 	err = edit_end(&e, err);
 	for (i = 0; added && i < n; i++)
 		free_line(added[i]);
 	free(added);
 	return err;
+}
+
+static int nth_of_array(void *ctx, size_t i, struct user *u)
+{
+	*u = ((const struct user *)ctx)[i];
+	return 0;
+}
+
+int users_add_all(const char *path, const struct user *u, size_t n, struct pop_why *why)
+{
+	return users_add_each(path, n, nth_of_array, (void *)(uintptr_t)u, why);
 }
 
 int users_add(const char *path, const struct user *u, struct pop_why *why)

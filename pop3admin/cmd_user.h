@@ -28,4 +28,7 @@ int user_new_hash(const char *name, char password[USER_PASSWORD_MAX + 1], char *
  */
 int user_resolve(struct user *u, struct pop_why *why);
 
+/* The maildrop a user would have must expand: a later login could not say why not. */
+int user_check_maildrop(const struct admin *a, const struct user *u, struct pop_why *why);
+
 #endif

@@ -1,9 +1,8 @@
 /*
- * cmd_user_add.c - new users: user add and user import.
+ * cmd_user_add.c - one new user: user add; and whose mail it is.
  *
  * Runs in:  pop3admin, as whoever may write the users file.
- * Trusts:   its caller; a file to import is checked line by line before the
- *           first of it is used.
+ * Trusts:   its caller.
  */
 #include "cmd_user.h"
 #include "fsutil.h"
@@ -16,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define IMPORT_MAX (256u << 20) /* bytes of a file to import */
 
 static int copy(char *out, size_t size, const char *s)
 {
@@ -48,6 +45,8 @@ static int resolve_uid(struct user *u, struct pop_why *why)
 	bool own = u->uid == USER_NO_ID && !u->uid_name[0];
 	struct passwd *pw;
 
+	if (u->uid != USER_NO_ID && (u->gid != USER_NO_ID || u->gid_name[0]))
+		return 0;
 	if (u->uid != USER_NO_ID)
 		pw = getpwuid(u->uid);
 	else
@@ -110,8 +109,7 @@ int user_resolve(struct user *u, struct pop_why *why)
 	return err;
 }
 
-/* The maildrop this user would have must expand; a later login could not say why not. */
-static int check_maildrop(const struct admin *a, const struct user *u, struct pop_why *why)
+int user_check_maildrop(const struct admin *a, const struct user *u, struct pop_why *why)
 {
 	struct pop_why inner = { "" };
 	struct spec spec;
@@ -170,7 +168,7 @@ static int from_options(struct admin *a, struct user *u, struct pop_why *why)
 		err = user_resolve(u, why);
 	if (!err)
 		err = check_form(u, why);
-	return err ? err : check_maildrop(a, u, why);
+	return err ? err : user_check_maildrop(a, u, why);
 }
 
 static int name_is_free(struct admin *a, const char *name)
@@ -214,156 +212,5 @@ int cmd_user_add(struct admin *a)
 		user_print(a, &u);
 out:
 	user_forget(&u);
-	return status;
-}
-
-struct import {
-	struct user *users; /* owned */
-	uint64_t *lines;    /* the line each came from; owned */
-	size_t n, size;
-};
-
-static int import_grow(struct import *im)
-{
-	size_t size = im->size ? im->size * 2 : 64;
-	struct user *users = reallocarray(im->users, size, sizeof(*users));
-	uint64_t *lines;
-
-	if (!users)
-		return POP_E_MEMORY;
-	im->users = users;
-	lines = reallocarray(im->lines, size, sizeof(*lines));
-	if (!lines)
-		return POP_E_MEMORY;
-	im->lines = lines;
-	im->size = size;
-	return 0;
-}
-
-static int import_line(struct admin *a, struct import *im, const char *line, size_t len,
-		       uint64_t number, struct pop_why *why)
-{
-	struct user *u;
-	int err;
-
-	if (len && line[len - 1] == '\r')
-		len--;
-	if (!len || line[0] == '#')
-		return 0;
-	if (im->n == im->size && import_grow(im) < 0)
-		return pop_why(why, POP_E_MEMORY, "out of memory; import the file in parts");
-	u = &im->users[im->n];
-	err = users_parse_line(line, len, u, why);
-	if (!err)
-		err = user_resolve(u, why);
-	if (!err)
-		err = check_maildrop(a, u, why);
-	if (!err && name_is_free(a, u->name) == POP_E_EXISTS)
-		err = pop_why(why, POP_E_EXISTS, "%s: is in %s already", u->name, a->conf.users);
-	im->lines[im->n++] = number;
-	return err;
-}
-
-static const struct import *sorting;
-
-static int by_name(const void *x, const void *y)
-{
-	size_t i = *(const size_t *)x, k = *(const size_t *)y;
-	int order = strcmp(sorting->users[i].name, sorting->users[k].name);
-
-	return order ? order : (i > k) - (i < k);
-}
-
-/* The line of the second entry of the same name, 0: no name is there twice. */
-static uint64_t twice(const struct import *im, const char **name)
-{
-	size_t *order = calloc(im->n ? im->n : 1, sizeof(*order)), i;
-	uint64_t line = 0;
-
-	if (!order)
-		return 0; /* users_add_all() would find it too */
-	for (i = 0; i < im->n; i++)
-		order[i] = i;
-	sorting = im;
-	qsort(order, im->n, sizeof(*order), by_name);
-	for (i = 1; i < im->n && !line; i++) {
-		*name = im->users[order[i]].name;
-		if (strcmp(im->users[order[i - 1]].name, *name) == 0)
-			line = im->lines[order[i]];
-	}
-	free(order);
-	return line;
-}
-
-static int import_text(struct admin *a, struct import *im, const char *file, const char *text,
-		       size_t len)
-{
-	struct pop_why why = { "" };
-	const char *end = text + len, *next, *name = "";
-	uint64_t number = 0, again;
-
-	for (; text < end; text = next) {
-		const char *nl = memchr(text, '\n', (size_t)(end - text));
-
-		next = nl ? nl + 1 : end;
-		number++;
-		if (import_line(a, im, text, (size_t)((nl ? nl : end) - text), number, &why) < 0)
-			return fail(EX_DATAERR, "%s:%llu: %s; mend the line; nothing was imported",
-				    file, (unsigned long long)number, why.text);
-	}
-	again = twice(im, &name);
-	if (again)
-		return fail(EX_DATAERR,
-			    "%s:%llu: %s: is there twice; remove one; nothing was "
-			    "imported",
-			    file, (unsigned long long)again, name);
-	return 0;
-}
-
-static int read_import(const char *file, char **text, size_t *len)
-{
-	int fd, err;
-
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return fail(status_of(POP_E_SYS), "%s: %s; nothing was imported", file,
-			    strerror(errno));
-	err = fs_read_file(fd, IMPORT_MAX, text, len);
-	close(fd);
-	if (err == POP_E_SYS)
-		return fail(status_of(err), "%s: %s; nothing was imported", file, strerror(errno));
-	if (err < 0)
-		return fail(EX_DATAERR, "%s: %s; nothing was imported", file, pop_strerror(err));
-	return 0;
-}
-
-int cmd_user_import(struct admin *a)
-{
-	struct import im = { 0 };
-	struct pop_why why = { "" };
-	char *text = NULL;
-	size_t len = 0;
-	int status, err;
-
-	status = read_import(a->pos[0], &text, &len);
-	if (!status)
-		status = import_text(a, &im, a->pos[0], text, len);
-	if (!status) {
-		err = users_add_all(a->conf.users, im.users, im.n, &why);
-		if (err < 0)
-			status = user_edit_failed(a, err, a->pos[0], &why);
-	}
-	if (!status) {
-		out_object_begin(&a->out);
-		out_u64(&a->out, "imported", im.n);
-		out_object_end(&a->out);
-	}
-	if (text)
-		explicit_bzero(text, len);
-	free(text);
-	if (im.users)
-		explicit_bzero(im.users, im.size * sizeof(*im.users));
-	free(im.users);
-	free(im.lines);
 	return status;
 }

@@ -459,6 +459,16 @@ class Import(AdminCase):
                 self.import_text(site, "good:x:5:5::::\n\n%s\n" % bad, status=65, says=says)
                 self.assertEqual(self.users_file(site).read_bytes(), before)
 
+    def test_names_that_begin_alike(self):
+        site = self.site()
+        names = ["ab", "a", "a-b", "a.b", "ab0", "a@b", "A", "a~"]
+        self.import_text(site, "".join("%s:x:5:5::::\n" % name for name in names))
+        listed = [user["name"] for user in self.json(site, "user", "list")]
+        self.assertEqual(sorted(listed), sorted(names))
+        for name in names:
+            self.import_text(site, "b:x:5:5::::\n%s:x:5:5::::\n" % name, status=65,
+                             says=":2: %s: is among the users already" % re.escape(name))
+
     def test_no_file(self):
         site = self.site()
         self.admin(site, "user", "import", site.top / "none", status=74, says="none")
