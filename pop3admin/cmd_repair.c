@@ -148,16 +148,15 @@ static int summary(struct mending *m, bool fresh, uint64_t *sum, size_t *count)
 /* An index that tells another maildrop than the one that is there. */
 static int mend_index(struct mending *m)
 {
-	uint64_t kept, made;
-	size_t n_kept, n_made;
+	uint64_t kept = 0, made = 0;
+	size_t n_kept = 0, n_made = 0;
 	int err = summary(m, false, &kept, &n_kept);
+	bool broken = err == POP_E_CHANGED || err == POP_E_CORRUPT;
 
 	/* what cannot be told by the index may be told without it */
-	if (err && err != POP_E_CHANGED && err != POP_E_CORRUPT)
-		return err;
-	if (!err)
+	if (!err || broken)
 		err = summary(m, true, &made, &n_made);
-	if (err || (kept == made && n_kept == n_made))
+	if (err || (!broken && kept == made && n_kept == n_made))
 		return err;
 	if (!m->r.dry_run && unlinkat(m->r.t->state_fd, "index", 0) < 0 && errno != ENOENT)
 		return pop_why_errno(m->why, "index");
