@@ -58,7 +58,11 @@ CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
 ROLE_SRC   = pop3d/ipc.c pop3d/role.c
-POP3D_SRC  = $(sort $(wildcard pop3d/main.c pop3d/mon_*.c pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c)) $(ROLE_SRC)
+POP3D_SRC  = $(filter-out $(AUTH_ONLY),$(sort $(wildcard pop3d/main.c pop3d/mon_*.c \
+	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c))) $(ROLE_SRC)
+# The auth role once more, with the mechanisms that need libcrypto.
+AUTH_ONLY  = $(sort $(wildcard $(patsubst %,pop3d/auth_%.c,main secret scram cram apop)))
+AUTH_SRC   = $(sort $(wildcard pop3d/auth_*.c)) $(ROLE_SRC)
 DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
 TLS_SRC    = $(sort $(wildcard pop3d/tls_*.c pop3d/key_*.c)) $(ROLE_SRC)
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
@@ -71,6 +75,7 @@ LIB      = $(BUILD)/lib/libpop3.a
 PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(wildcard pop3d/dig_*.c),$(BUILD)/pop3d/pop3d-digest) \
 	   $(if $(wildcard pop3d/tls_*.c),$(BUILD)/pop3d/pop3d-tls) \
+	   $(if $(AUTH_ONLY),$(BUILD)/pop3d/pop3d-auth) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
@@ -106,6 +111,8 @@ $(BUILD)/pop3d/pop3d-digest: $(call obj,$(DIGEST_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
 $(BUILD)/pop3d/pop3d-tls: $(call obj,$(TLS_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(TLS_LDFLAGS) -o $@ $^ $(TLS_LIBS)
+$(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
@@ -171,4 +178,4 @@ clean:
 FORCE:
 .PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))

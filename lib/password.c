@@ -51,9 +51,8 @@ static void wipe(void)
 	explicit_bzero(&work, sizeof(work));
 }
 
-int password_hash(const char *password, char *out, size_t size)
+static int hash_with(const char *setting, const char *password, char *out, size_t size)
 {
-	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
 	const char *made;
 	size_t len;
 	int err = 0;
@@ -62,8 +61,6 @@ int password_hash(const char *password, char *out, size_t size)
 		return POP_E_SYNTAX;
 	if (strlen(password) >= CRYPT_MAX_PASSPHRASE_SIZE)
 		return POP_E_LONG;
-	if (default_setting(NULL, 0, setting, sizeof(setting)) < 0)
-		return POP_E_SYS;
 	made = run_crypt(password, setting);
 	if (!made) {
 		err = POP_E_SYS;
@@ -78,6 +75,24 @@ int password_hash(const char *password, char *out, size_t size)
 out:
 	wipe();
 	return err;
+}
+
+int password_hash(const char *password, char *out, size_t size)
+{
+	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+
+	if (default_setting(NULL, 0, setting, sizeof(setting)) < 0)
+		return POP_E_SYS;
+	return hash_with(setting, password, out, size);
+}
+
+int password_hash_random(const char *password, char *out, size_t size)
+{
+	char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+
+	if (!crypt_gensalt_rn("$5$", 1000, NULL, 0, setting, sizeof(setting)))
+		return POP_E_SYS;
+	return hash_with(setting, password, out, size);
 }
 
 /* Takes as long whatever the first difference is; the length of a hash is no secret. */

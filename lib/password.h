@@ -16,6 +16,12 @@
 int password_hash(const char *password, char *out, size_t size);
 
 /*
+ * The same for a password that nobody chose, of 100 random bits: a cheap method
+ * is enough, and a login may have to try several.
+ */
+int password_hash_random(const char *password, char *out, size_t size);
+
+/*
  * Is password the one behind this crypt(3) hash?  1 yes, 0 no (also for an
  * empty, unknown or malformed hash, after the work of password_verify_dummy(),
  * with errno 0; errno ENOMEM: it could not be found out).

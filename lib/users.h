@@ -97,6 +97,21 @@ int users_add_all(const char *path, const struct user *u, size_t n, struct pop_w
 int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, struct user *u),
 		   void *ctx, struct pop_why *why);
 int users_del(const char *path, const char *name, struct pop_why *why);
+/*
+ * The same with a hook, called under the lock when nothing but writing is left
+ * to do; an error from it is returned, and the file stays as it is.
+ */
+int users_add_with(const char *path, const struct user *u, int (*before)(void *ctx), void *ctx,
+		   struct pop_why *why);
+int users_del_with(const char *path, const char *name, int (*before)(void *ctx), void *ctx,
+		   struct pop_why *why);
+/*
+ * Do work under the lock that edits take.
+ *   u     the entry of name as it is now
+ * Returns what work returned, POP_E_MISSING, POP_E_SYS, POP_E_BUSY, POP_E_UNSAFE.
+ */
+int users_locked(const char *path, const char *name, int (*work)(void *ctx, const struct user *u),
+		 void *ctx, struct pop_why *why);
 /* change(ctx, u) edits the user in place; non-zero from it aborts and is returned. */
 int users_change(const char *path, const char *name, int (*change)(void *ctx, struct user *u),
 		 void *ctx, struct pop_why *why);

@@ -250,9 +250,18 @@ static int refuse_repeated(const struct edit *e, size_t first_new)
 	return 0;
 }
 
-int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, struct user *u),
-		   void *ctx, struct pop_why *why)
+/* Where new users come from, and what is to happen before they are written. */
+struct source {
+	size_t n;
+	int (*nth)(void *ctx, size_t i, struct user *u);
+	void *ctx;
+	int (*before)(void *ctx); /* may be NULL */
+	void *before_ctx;
+};
+
+static int add_from(const char *path, const struct source *src, struct pop_why *why)
 {
+	size_t n = src->n;
 	size_t first_new, malformed, i;
 	char **added = NULL;
 	struct user u;
@@ -269,7 +278,7 @@ int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, s
 		goto out;
 	}
 	for (i = 0; i < n && err == 0; i++) {
-		err = nth(ctx, i, &u);
+		err = src->nth(src->ctx, i, &u);
 		/* A search of the whole file for each of many would be quadratic. */
 		if (err == 0 && n == 1 && !find(&e, u.name, &malformed) && malformed)
 			err = pop_why(why, POP_E_EXISTS,
@@ -284,6 +293,8 @@ int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, s
 		sort(&e);
 		err = refuse_repeated(&e, first_new);
 	}
+	if (err == 0 && src->before)
+		err = src->before(src->before_ctx);
 out:
 	explicit_bzero(&u, sizeof(u));
 	err = edit_end(&e, err);
@@ -291,6 +302,14 @@ out:
 		free_line(added[i]);
 	free(added);
 	return err;
+}
+
+int users_add_each(const char *path, size_t n, int (*nth)(void *ctx, size_t i, struct user *u),
+		   void *ctx, struct pop_why *why)
+{
+	struct source src = { .n = n, .nth = nth, .ctx = ctx };
+
+	return add_from(path, &src, why);
 }
 
 static int nth_of_array(void *ctx, size_t i, struct user *u)
@@ -304,12 +323,48 @@ int users_add_all(const char *path, const struct user *u, size_t n, struct pop_w
 	return users_add_each(path, n, nth_of_array, (void *)(uintptr_t)u, why);
 }
 
+int users_add_with(const char *path, const struct user *u, int (*before)(void *ctx), void *ctx,
+		   struct pop_why *why)
+{
+	struct source src = { 1, nth_of_array, (void *)(uintptr_t)u, before, ctx };
+
+	return add_from(path, &src, why);
+}
+
 int users_add(const char *path, const struct user *u, struct pop_why *why)
 {
-	return users_add_all(path, u, 1, why);
+	return users_add_with(path, u, NULL, NULL, why);
 }
 
 int users_del(const char *path, const char *name, struct pop_why *why)
+{
+	return users_del_with(path, name, NULL, NULL, why);
+}
+
+int users_locked(const char *path, const char *name, int (*work)(void *ctx, const struct user *u),
+		 void *ctx, struct pop_why *why)
+{
+	size_t malformed;
+	struct line *l;
+	struct edit e;
+	struct user u;
+	int err;
+
+	err = edit_begin(&e, path, why);
+	if (err < 0)
+		return err;
+	l = find(&e, name, &malformed);
+	err = l ? users_parse_line(l->s, l->len, &u, why) : missing(&e, name, malformed);
+	if (err == 0)
+		err = work(ctx, &u);
+	explicit_bzero(u.hash, sizeof(u.hash));
+	fs_replace_abort(&e.file);
+	edit_release(&e);
+	return err;
+}
+
+int users_del_with(const char *path, const char *name, int (*before)(void *ctx), void *ctx,
+		   struct pop_why *why)
 {
 	size_t len = strlen(name), malformed, kept = 0;
 	struct edit e;
@@ -330,6 +385,8 @@ int users_del(const char *path, const char *name, struct pop_why *why)
 		}
 		e.n = kept;
 	}
+	if (err == 0 && before)
+		err = before(ctx);
 	return edit_end(&e, err);
 }
 

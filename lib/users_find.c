@@ -10,10 +10,10 @@
 #include "fsutil.h"
 #include "lines.h"
 #include "num.h"
+#include "sorted.h"
 #include "users.h"
 
-/* Read at each step of the binary search. */
-#define PROBE (2 * USER_LINE_MAX)
+#define PROBE SORTED_PROBE
 /* And at its end: the line that crosses the upper bound, and the one behind it, too. */
 #define WINDOW (PROBE + 2 * (USER_LINE_MAX + 2))
 
@@ -21,75 +21,6 @@
 #define CHECK_ALL_MAX ((off_t)1 << 20)
 
 typedef void bad_line_fn(void *ctx, uint64_t line, const char *why);
-
-static bool is_entry(const char *line, size_t len)
-{
-	return len > 0 && line[0] != '#';
-}
-
-static size_t name_length(const char *line, size_t len)
-{
-	const char *colon = memchr(line, ':', len);
-
-	return colon ? (size_t)(colon - line) : len;
-}
-
-/* As memcmp on names: the shorter of two that agree comes first. */
-static int compare(const char *line, size_t len, const char *name, size_t name_len)
-{
-	size_t line_name = name_length(line, len);
-	int diff = memcmp(line, name, line_name < name_len ? line_name : name_len);
-
-	if (diff != 0)
-		return diff;
-	return line_name < name_len ? -1 : line_name > name_len;
-}
-
-/* The line at p, of `left` bytes; without CR.  *next is behind its LF, NULL without one. */
-static size_t line_at(const char *p, size_t left, const char **next)
-{
-	const char *lf = memchr(p, '\n', left);
-	size_t len = lf ? (size_t)(lf - p) : left;
-
-	*next = lf ? lf + 1 : NULL;
-	if (lf && len > 0 && p[len - 1] == '\r')
-		len--;
-	return len;
-}
-
-/*
- * Narrow *lo and *hi until PROBE bytes are between them.  In a sorted file every
- * entry that begins before *lo is smaller than the name, and none that begins
- * behind *hi is.  0, 1 (cannot go on: a scan must decide), or POP_E_SYS.
- */
-static int narrow(int fd, const char *name, size_t name_len, off_t *lo, off_t *hi, char *block)
-{
-	while (*hi - *lo > PROBE) {
-		off_t mid = *lo + (*hi - *lo) / 2;
-		ssize_t got = fs_pread_full(fd, block, PROBE, mid);
-		bool at_eof = got < PROBE, entry = false;
-		const char *p, *end, *next;
-		size_t len = 0;
-
-		if (got < 0)
-			return POP_E_SYS;
-		end = block + got;
-		line_at(block, (size_t)got, &next);
-		for (p = next; p && p < end && !entry; p = entry ? p : next) {
-			len = line_at(p, (size_t)(end - p), &next);
-			if (!next && !at_eof)
-				return 1;
-			entry = is_entry(p, len);
-		}
-		if (!entry && !at_eof)
-			return 1; /* a whole block without the beginning of an entry */
-		if (!entry || compare(p, len, name, name_len) >= 0)
-			*hi = mid;
-		else
-			*lo = mid + (p - block);
-	}
-	return 0;
-}
 
 /* 0 found, 1 not here, POP_E_SYS. */
 static int find_sorted(int fd, const char *name, size_t name_len, struct user *u)
@@ -107,7 +38,7 @@ static int find_sorted(int fd, const char *name, size_t name_len, struct user *u
 	hi = st.st_size;
 	if (hi > PROBE)
 		used = PROBE;
-	err = narrow(fd, name, name_len, &lo, &hi, block);
+	err = sorted_narrow(fd, name, name_len, &lo, &hi, block);
 	if (err != 0)
 		goto out;
 	err = POP_E_SYS;
@@ -119,11 +50,11 @@ static int find_sorted(int fd, const char *name, size_t name_len, struct user *u
 	err = 1;
 	end = block + got;
 	for (p = block; p && p < end; p = next) {
-		size_t len = line_at(p, (size_t)(end - p), &next);
+		size_t len = sorted_line(p, (size_t)(end - p), &next);
 
 		if (!next && got == (ssize_t)sizeof(block))
 			break; /* cut by our block, not by the end of the file */
-		if (!is_entry(p, len) || compare(p, len, name, name_len) != 0)
+		if (!sorted_is_entry(p, len) || sorted_compare(p, len, name, name_len) != 0)
 			continue;
 		err = users_parse_line(p, len, u, NULL) < 0;
 		break;
@@ -158,9 +89,9 @@ static int find_scan(int fd, const char *name, size_t name_len, struct user *u,
 
 		if (!whole && err != POP_E_LONG)
 			goto out;
-		if (!is_entry(line, len))
+		if (!sorted_is_entry(line, len))
 			continue;
-		ours = compare(line, len, name, name_len) == 0;
+		ours = sorted_compare(line, len, name, name_len) == 0;
 		if (!ours && !check_all)
 			continue;
 		err = whole ? users_parse_line(line, len, u, &why)
@@ -207,7 +138,7 @@ static bool expired(const char *line, size_t len)
 			return false;
 		line = colon + 1;
 	}
-	if (num_parse(line, name_length(line, (size_t)(end - line)), UINT32_MAX, &day) < 0)
+	if (num_parse(line, sorted_name_length(line, (size_t)(end - line)), UINT32_MAX, &day) < 0)
 		return false;
 	return (uint64_t)time(NULL) / 86400 >= day;
 }
@@ -227,12 +158,12 @@ static int read_shadow(int fd, struct user *u)
 	while ((err = lines_next(&lines, &line, &len)) != 0) {
 		if (err < 0 && err != POP_E_LONG)
 			goto out;
-		if (err < 0 || len <= name_len || compare(line, len, u->name, name_len) != 0)
+		if (err < 0 || len <= name_len || sorted_compare(line, len, u->name, name_len) != 0)
 			continue;
 		hash = line + name_len + 1;
 		err = 0;
 		u->locked = *hash == '!' || expired(line, len);
-		len = name_length(hash, len - name_len - 1);
+		len = sorted_name_length(hash, len - name_len - 1);
 		if (len > 0 && *hash == '!') {
 			hash++;
 			len--;
@@ -279,7 +210,7 @@ int users_each(int fd, int (*each)(void *ctx, const struct user *u), bad_line_fn
 	while ((err = lines_next(&lines, &line, &len)) != 0) {
 		if (err < 0 && err != POP_E_LONG)
 			break;
-		if (!is_entry(line, len))
+		if (!sorted_is_entry(line, len))
 			continue;
 		if (err > 0)
 			err = users_parse_line(line, len, &u, &why);
