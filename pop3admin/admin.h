@@ -25,6 +25,10 @@ enum option_id {
 	OPT_FROM,
 	OPT_UIDL_FORMAT,
 	OPT_DRY_RUN,
+	OPT_SCRAM,
+	OPT_CRAM,
+	OPT_APOP,
+	OPT_EXPIRES,
 	OPT_COUNT,
 };
 struct option_row {
@@ -100,6 +104,7 @@ int cmd_user_show(struct admin *a);
 int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);
 int cmd_user_import(struct admin *a);
+int cmd_user_app(struct admin *a);
 /* maildrop ..., uidl ..., lock ..., tls ..., config ... */
 int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);

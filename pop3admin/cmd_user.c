@@ -17,18 +17,7 @@
 #include <unistd.h>
 
 #include "term.h"
-
-/* The mechanisms for which this user has a credential, of those the server offers. */
-static const char *mechanisms(const struct admin *a, const struct user *u)
-{
-	unsigned offered = a->conf.auth_mechanisms & (MECH_PLAIN | MECH_LOGIN);
-
-	if (!u->hash[0] || !offered)
-		return "";
-	if (offered == MECH_PLAIN)
-		return "PLAIN";
-	return offered == MECH_LOGIN ? "LOGIN" : "PLAIN LOGIN";
-}
+#include "user_secrets.h"
 
 static void print_id(struct out *out, const char *key, uint32_t id)
 {
@@ -38,13 +27,33 @@ static void print_id(struct out *out, const char *key, uint32_t id)
 		out_u64(out, key, id);
 }
 
-void user_print(struct admin *a, const struct user *u)
+static void print_why_not(void *ctx, const char *text)
+{
+	out_array_item(ctx, text);
+}
+
+/* What a single user has room for: app passwords, and why a mechanism does not work. */
+static void print_whole(struct admin *a, const struct user *u, const struct user_secrets *us)
+{
+	char mechs[160];
+
+	out_u64(&a->out, "app_passwords", us->apps);
+	out_array_begin(&a->out, "not_usable");
+	user_mechanisms(a, u, us, mechs, sizeof(mechs), print_why_not, &a->out);
+	out_array_end(&a->out);
+}
+
+static void print(struct admin *a, const struct user *u, bool whole)
 {
 	struct out *out = &a->out;
 	char spec[PATH_MAX + 16];
 	struct spec expanded;
+	struct user_secrets us;
+	char mechs[160];
 	struct pop_why why;
 
+	user_secrets_read(a, u, &us);
+	user_mechanisms(a, u, &us, mechs, sizeof(mechs), NULL, NULL);
 	snprintf(spec, sizeof(spec), "%s", u->maildrop[0] ? u->maildrop : a->conf.maildrop);
 	if (user_spec(a, u, &expanded, &why) == 0)
 		snprintf(spec, sizeof(spec), "%s:%s",
@@ -56,8 +65,15 @@ void user_print(struct admin *a, const struct user *u)
 	out_str(out, "home", u->home);
 	out_str(out, "maildrop", spec);
 	out_bool(out, "locked", u->locked);
-	out_words(out, "mechanisms", mechanisms(a, u));
+	out_words(out, "mechanisms", mechs);
+	if (whole)
+		print_whole(a, u, &us);
 	out_object_end(out);
+}
+
+void user_print(struct admin *a, const struct user *u)
+{
+	print(a, u, false);
 }
 
 int user_edit_failed(const struct admin *a, int err, const char *name, const struct pop_why *why)
@@ -83,7 +99,7 @@ static int show(struct admin *a, const char *name)
 	int status = user_find(a, name, &u);
 
 	if (!status)
-		user_print(a, &u);
+		print(a, &u, true);
 	user_forget(&u);
 	return status;
 }
@@ -122,24 +138,24 @@ int cmd_user_list(struct admin *a)
 	return 0;
 }
 
-static int set_hash(void *ctx, struct user *u)
-{
-	memcpy(u->hash, ctx, sizeof(u->hash));
-	return 0;
-}
-
 int cmd_user_passwd(struct admin *a)
 {
-	char password[USER_PASSWORD_MAX + 1], hash[USER_HASH_MAX + 1];
+	static struct new_password p;
 	struct pop_why why = { "" };
+	struct user_secrets us;
+	struct credentials c;
 	struct user u;
 	int status, err;
 
 	status = user_find(a, a->pos[0], &u);
-	if (!status)
-		status = user_new_hash(a->pos[0], password, hash, sizeof(hash));
 	if (!status) {
-		err = users_change(a->conf.users, a->pos[0], set_hash, hash, &why);
+		user_secrets_read(a, &u, &us);
+		status = user_new_password(a->pos[0], us.have | us.stale | user_wanted_schemes(a),
+					   &p);
+	}
+	if (!status) {
+		c = user_credentials(a, &p);
+		err = credentials_change(&c, a->pos[0], &why);
 		if (err < 0)
 			status = user_edit_failed(a, err, a->pos[0], &why);
 	}
@@ -148,24 +164,9 @@ int cmd_user_passwd(struct admin *a)
 		     "%s: has a new password, and is still locked; pop3admin user unlock %s "
 		     "opens it",
 		     a->pos[0], a->pos[0]);
-	explicit_bzero(hash, sizeof(hash));
+	user_new_forget(&p);
 	user_forget(&u);
 	return status ? status : show(a, a->pos[0]);
-}
-
-int user_new_hash(const char *name, char password[USER_PASSWORD_MAX + 1], char *hash, size_t size)
-{
-	int status = term_password(name, true, password, USER_PASSWORD_MAX + 1), err;
-
-	memset(hash, 0, size);
-	if (status)
-		return status;
-	err = password_hash(password, hash, size);
-	explicit_bzero(password, USER_PASSWORD_MAX + 1);
-	if (err < 0)
-		return fail(status_of(err), "%s: the password cannot be hashed: %s", name,
-			    pop_strerror(err));
-	return 0;
 }
 
 static int set_locked(void *ctx, struct user *u)

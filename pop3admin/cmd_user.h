@@ -15,12 +15,6 @@ void user_print(struct admin *a, const struct user *u);
 int user_edit_failed(const struct admin *a, int err, const char *name, const struct pop_why *why);
 
 /*
- * Read a new password and hash it; password is room to read it into and is
- * wiped.  0, or the exit status with the reason said.
- */
-int user_new_hash(const char *name, char password[USER_PASSWORD_MAX + 1], char *hash, size_t size);
-
-/*
  * Fill empty and named uid and gid with numbers, from the system's accounts;
  * where the uid is empty the account of the user's own name counts, and gives
  * its home where that is empty too.  Refuses root.  0, POP_E_MISSING (no such

@@ -7,6 +7,7 @@
 #include "cmd_user.h"
 #include "fsutil.h"
 #include "num.h"
+#include "user_secrets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -187,8 +188,9 @@ static int name_is_free(struct admin *a, const char *name)
 
 int cmd_user_add(struct admin *a)
 {
-	char password[USER_PASSWORD_MAX + 1];
+	static struct new_password p;
 	struct pop_why why = { "" };
+	struct credentials c;
 	struct user u;
 	int err, status = 0;
 
@@ -201,16 +203,19 @@ int cmd_user_add(struct admin *a)
 	/* before the password is asked for; users_add() decides */
 	err = name_is_free(a, u.name);
 	if (!err) {
-		status = user_new_hash(u.name, password, u.hash, sizeof(u.hash));
+		status = user_new_password(u.name, user_wanted_schemes(a), &p);
 		if (status)
 			goto out;
-		err = users_add(a->conf.users, &u, &why);
+		memcpy(u.hash, p.hash, sizeof(u.hash));
+		c = user_credentials(a, &p);
+		err = credentials_add(&c, &u, &why);
 	}
 	if (err < 0)
 		status = user_edit_failed(a, err, u.name, &why);
 	else
 		user_print(a, &u);
 out:
+	user_new_forget(&p);
 	user_forget(&u);
 	return status;
 }

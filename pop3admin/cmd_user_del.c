@@ -9,6 +9,7 @@
  */
 #include "cmd_user.h"
 #include "session_lock.h"
+#include "user_secrets.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -219,6 +220,7 @@ static int set_aside(struct deletion *d)
 
 int cmd_user_del(struct admin *a)
 {
+	struct credentials c = user_credentials(a, NULL);
 	static struct deletion d;
 	struct pop_why why = { "" };
 	int status, err;
@@ -235,7 +237,7 @@ int cmd_user_del(struct admin *a)
 	if (!status && !d.sharer[0])
 		status = refuse_open_session(&d);
 	if (!status) {
-		err = users_del(a->conf.users, a->pos[0], &why);
+		err = credentials_del(&c, a->pos[0], &why);
 		if (err < 0)
 			status = user_edit_failed(a, err, a->pos[0], &why);
 	}

@@ -27,19 +27,30 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_FROM] = { "from", "FORMAT",
 		       "dovecot, courier, cyrus, mailutils, qpopper, popa3d or transcript" },
 	[OPT_UIDL_FORMAT] = { "uidl-format", "FMT", "Dovecot's pop3_uidl_format (%08Xu%08Xv)" },
+	[OPT_SCRAM] = { "scram", NULL,
+			"with a secret for SCRAM (the password cannot be told from it)" },
+	[OPT_CRAM] = { "cram", NULL, "with a secret for CRAM-MD5" },
+	[OPT_APOP] = { "apop", NULL, "with a secret for APOP: the password itself is stored" },
+	[OPT_EXPIRES] = { "expires", "DATE", "the last day, as 2027-01-31 (UTC)" },
 	[OPT_DRY_RUN] = { "dry-run", NULL, "tell what would be done, change nothing" },
 };
 
-#define USER_OR_ALL	 "USER|--all"
-#define USER_ADD_OPTIONS (WITH(OPT_UID) | WITH(OPT_GID) | WITH(OPT_HOME) | WITH(OPT_MAILDROP))
+#define USER_OR_ALL    "USER|--all"
+#define SECRET_OPTIONS (WITH(OPT_SCRAM) | WITH(OPT_CRAM) | WITH(OPT_APOP))
+#define USER_ADD_OPTIONS \
+	(WITH(OPT_UID) | WITH(OPT_GID) | WITH(OPT_HOME) | WITH(OPT_MAILDROP) | SECRET_OPTIONS)
 
 /* One row a command; help, usage, suggestions and the checks of arguments follow from it. */
 const struct command commands[] = {
 	{ "user", "add", "NAME", USER_ADD_OPTIONS, 1, 1, NEEDS_USERS_FILE,
 	  "add a user; the password comes from the terminal or standard input",
 	  "pop3admin user add alice", cmd_user_add },
-	{ "user", "passwd", "NAME", 0, 1, 1, NEEDS_USERS_FILE, "give a user a new password",
+	{ "user", "passwd", "NAME", SECRET_OPTIONS, 1, 1, NEEDS_USERS_FILE,
+	  "give a user a new password, and new secrets of the kinds he had",
 	  "pop3admin user passwd alice <new-password.txt", cmd_user_passwd },
+	{ "user", "app", "add|list|del NAME [LABEL]", WITH(OPT_EXPIRES), 2, 3, NEEDS_USERS_FILE,
+	  "app passwords: make one and print it once, list them, remove one",
+	  "pop3admin user app add alice phone --expires 2027-01-31", cmd_user_app },
 	{ "user", "del", "NAME", WITH(OPT_PURGE), 1, 1, NEEDS_USERS_FILE,
 	  "remove a user; the mail stays where it is", "pop3admin user del alice", cmd_user_del },
 	{ "user", "lock", "NAME", 0, 1, 1, NEEDS_USERS_FILE,

@@ -84,6 +84,9 @@ void auth_password(struct auth *a, const char *login, const char *password, stru
  * there is none, another negative code. */
 int auth_secrets(struct auth *a);
 
+/* auth_app.c: is it an app password of j->user?  Sets j->app. */
+bool auth_app(struct auth *a, const char *password, struct judgement *j);
+
 /* auth_sasl.c: one message of an exchange; sets j where it returns SASL_VERDICT. */
 enum ipc_sasl_kind auth_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j);
 /* Forget an exchange, and wipe what it held. */

@@ -10,16 +10,13 @@
  *   pop3d-digest UID GID PARENT-PID EMPTY-ROOT     ("-": not started by root)
  */
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include "digest.h"
 #include "fsutil.h"
 #include "ipc.h"
-#include "num.h"
 #include "role.h"
 
-#define PAIR_FD	  3
 #define ITEMS_MAX (64U << 20) /* messages in one mailbox that we are ready for */
 
 static int digest_all(enum digest_kind kind, int fd, int items_fd, size_t n, int *answer_fd)
@@ -75,37 +72,19 @@ out:
 	return err;
 }
 
-static int parse_rights(char **argv, struct role_rights *r)
-{
-	uint64_t uid, gid, parent;
-
-	if (num_parse(argv[1], strlen(argv[1]), UINT32_MAX, &uid) < 0 ||
-	    num_parse(argv[2], strlen(argv[2]), UINT32_MAX, &gid) < 0 ||
-	    num_parse(argv[3], strlen(argv[3]), INT32_MAX, &parent) < 0)
-		return POP_E_SYNTAX;
-	*r = (struct role_rights){ .role = ROLE_DIGEST,
-				   .drop_ids = strcmp(argv[4], "-") != 0,
-				   .uid = (uid_t)uid,
-				   .gid = (gid_t)gid,
-				   .root = argv[4],
-				   .parent = (pid_t)parent,
-				   .files = 16 };
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct role_rights rights;
-	int keep[1] = { PAIR_FD };
+	int keep[1] = { ROLE_HELPER_FD };
 	struct ipc drop;
 	struct ipc_msg m;
 	int err;
 
-	if (argc != 5 || parse_rights(argv, &rights) < 0)
+	if (role_helper_rights(argc, argv, ROLE_DIGEST, &rights) < 0)
 		return EX_USAGE;
 	role_title("pop3d-digest");
 	role_enter(&rights, keep, 1);
-	ipc_init(&drop, PAIR_FD, ROLE_DIGEST, ROLE_MAILDROP, PH_TRANS);
+	ipc_init(&drop, ROLE_HELPER_FD, ROLE_DIGEST, ROLE_MAILDROP, PH_TRANS);
 	do {
 		err = ipc_recv(&drop, &m);
 		if (err == 0)

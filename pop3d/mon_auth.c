@@ -111,15 +111,21 @@ static int open_users(struct monitor *mon, int fds[2], enum ipc_verdict *verdict
 static int tell_start(struct monitor *mon)
 {
 	const struct conf *conf = mon->conf;
-	const char *strings[] = { conf->hostname, conf->user_separators, conf->default_domain,
-				  conf->maildrop, mon->address,		 mon->apop };
+	const char *strings[] = { conf->hostname,
+				  conf->users,
+				  conf->user_separators,
+				  conf->default_domain,
+				  conf->maildrop,
+				  mon->address,
+				  mon->apop };
 	struct ipc_msg m;
 
 	ipc_start(&m, IPC_AUTH_START);
 	ipc_put_u32(&m, mon->failures);
 	ipc_put_u32(&m, conf->max_auth_failures);
 	ipc_put_u32(&m, conf->auth_failure_delay_ms);
-	ipc_put_u32(&m, mon_mechanisms(mon));
+	ipc_put_u8(&m, conf->password_upgrade);
+	ipc_put_u32(&m, conf->auth_mechanisms);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		ipc_put_str(&m, strings[i], strlen(strings[i]));
 	return ipc_send(&mon->auth, &m);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "num.h"
 
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* the same number on every architecture */
@@ -137,6 +138,24 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 	if (limit(RLIMIT_NPROC, 0) < 0 || limit(RLIMIT_CORE, 0) < 0 ||
 	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
 		_exit(STEP_LIMITS);
+}
+
+int role_helper_rights(int argc, char **argv, enum ipc_role role, struct role_rights *r)
+{
+	uint64_t uid, gid, parent;
+
+	if (argc != 5 || num_parse(argv[1], strlen(argv[1]), UINT32_MAX, &uid) < 0 ||
+	    num_parse(argv[2], strlen(argv[2]), UINT32_MAX, &gid) < 0 ||
+	    num_parse(argv[3], strlen(argv[3]), INT32_MAX, &parent) < 0)
+		return POP_E_SYNTAX;
+	*r = (struct role_rights){ .role = role,
+				   .drop_ids = strcmp(argv[4], "-") != 0,
+				   .uid = (uid_t)uid,
+				   .gid = (gid_t)gid,
+				   .root = argv[4],
+				   .parent = (pid_t)parent,
+				   .files = 16 };
+	return 0;
 }
 
 void role_title(const char *title)

@@ -31,6 +31,13 @@ struct role_rights {
  */
 void role_enter(const struct role_rights *r, int *keep, size_t n);
 
+/*
+ * The rights on a helper's command line, NAME UID GID PARENT-PID EMPTY-ROOT ("-":
+ * not started by root), which is the monitor's.  0 or POP_E_SYNTAX.
+ */
+int role_helper_rights(int argc, char **argv, enum ipc_role role, struct role_rights *r);
+#define ROLE_HELPER_FD 3 /* a helper's end of its pair with who had it started */
+
 /* What the exit status of a role says about role_enter(), or NULL. */
 const char *role_failed_step(int exit_status);
 

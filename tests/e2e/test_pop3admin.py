@@ -81,7 +81,10 @@ class Usage(AdminCase):
         (["user", "add", "a", "b"], "one argument too many, 'b'"),
         (["user", "list", "a"], "one argument too many"),
         (["user", "add", "a", "--ui", "5"], "did you mean --uid\\?"),
-        (["user", "add", "a", "--scram"], "--scram: no such option"),
+        (["user", "add", "a", "--scramble"], "--scramble: no such option"),
+        (["user", "app", "make", "a", "b"], "give add, list or del"),
+        (["user", "app", "add", "a"], "needs a NAME and a LABEL"),
+        (["user", "app", "list", "a", "b"], "takes no label"),
         (["user", "add", "a", "--uid"], "its argument U is missing"),
         (["user", "add", "a", "--uid", "5", "--uid=6"], "given twice"),
         (["user", "del", "a", "--purge=x"], "takes no argument"),
@@ -171,7 +174,9 @@ class Users(AdminCase):
             "name": "bob", "uid": uid, "gid": gid, "home": "/home/bob",
             "maildrop": "mbox:%s/mail/bob" % site.top, "locked": False,
             "mechanisms": ["PLAIN", "LOGIN"]})
-        self.assertEqual(self.json(site, "user", "show", "bob"), shown)
+        whole = self.json(site, "user", "show", "bob")
+        self.assertEqual(list(whole), USER_KEYS + ["app_passwords", "not_usable"])
+        self.assertEqual({key: whole[key] for key in USER_KEYS}, shown)
         self.admin(site, "user", "add", "alice", *self.add_args(1),
                    "--maildrop", "maildir:/srv/%u", stdin=b"other\n")
         listed = self.json(site, "user", "list")
