@@ -251,7 +251,7 @@ static int open_proven(struct maildrop *md)
 		return 0; /* what is wrong is said where the locks are taken */
 	file_stamp_of(&st, &now);
 	how = mbox_use_index(md, &now);
-	if (how < 0 || how != MBOX_SAME)
+	if (how != MBOX_SAME)
 		return how < 0 ? how : 0;
 	mb->dev = st.st_dev;
 	mb->stamp = now;

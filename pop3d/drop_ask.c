@@ -36,9 +36,11 @@ static int open_dir(const char *path, const char **base)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
-	size_t n = slash > path ? (size_t)(slash - path) : 1;
+	size_t n = 0;
 
-	if (!slash || n >= sizeof(dir)) {
+	if (slash)
+		n = slash > path ? (size_t)(slash - path) : 1;
+	if (n == 0 || n >= sizeof(dir)) {
 		errno = EINVAL;
 		return -1;
 	}

@@ -79,7 +79,7 @@ static int open_lock_dir(const struct monitor *mon, const char **base, struct po
 
 static enum ipc_dotlock_result make(struct monitor *mon, enum ipc_dotlock op, struct pop_why *why)
 {
-	const char *base;
+	const char *base = NULL;
 	int err, dir;
 
 	if (mon->dotlocked)
@@ -102,7 +102,7 @@ static enum ipc_dotlock_result make(struct monitor *mon, enum ipc_dotlock op, st
 
 void mon_remove_dotlock(struct monitor *mon)
 {
-	const char *base;
+	const char *base = NULL;
 	struct pop_why why;
 	int dir;
 

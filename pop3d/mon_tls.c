@@ -356,7 +356,7 @@ static int take_text(struct monitor *mon, struct ipc_msg *m, int level, const ch
 
 static int take_checked(struct monitor *mon, struct ipc_msg *m)
 {
-	struct mon_verdict v;
+	struct mon_verdict v = { .good = false };
 
 	v.good = ipc_get_u8(m) == 1;
 	v.not_before_s = (int64_t)ipc_get_u64(m);

@@ -171,7 +171,7 @@ static bool is_left(const struct box *b, unsigned deleted, int mails)
 
 	ck_assert_int_ge(fd, 0);
 	ck_assert_int_eq(fstat(fd, &st), 0);
-	now = p = malloc((size_t)st.st_size + 1);
+	now = p = calloc(1, (size_t)st.st_size + 1);
 	ck_assert_int_eq(read(fd, now, (size_t)st.st_size), st.st_size);
 	close(fd);
 	left = (size_t)st.st_size;
