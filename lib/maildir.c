@@ -77,9 +77,6 @@ static int maildir_open(struct maildrop *md, struct pop_why *why)
 	err = open_parts(md, why);
 	if (err < 0)
 		return err;
-	dir->buffer = malloc(MAILDIR_BUFFER);
-	if (!dir->buffer)
-		return pop_why(why, POP_E_MEMORY, "out of memory");
 	err = maildir_scan(md, why);
 	free(dir->buffer);
 	dir->buffer = NULL;
