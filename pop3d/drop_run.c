@@ -82,6 +82,8 @@ int drop_run(struct drop_start *start)
 	if (err == 0) {
 		maildrop_save(d.md);
 		err = drop_serve(&d);
+		/* ids that were made for a session which removed nothing */
+		maildrop_save(d.md);
 	}
 	maildrop_close(d.md);
 	if (d.lock_fd >= 0)

@@ -5,6 +5,7 @@ import pathlib
 import socket
 import stat
 import subprocess
+import time
 import unittest
 
 import common
@@ -388,6 +389,53 @@ class Maildrops(common.Case):
                 session.expect("STAT", "+OK 3...")
                 session.quit()
                 path.unlink()
+
+
+class Index(common.Case):
+    def index(self, site):
+        return site.top / "state/alice/index"
+
+    def test_used_again(self):
+        """What a session found out, ids too, is kept where it removes nothing."""
+        for kind in ("mbox", "maildir"):
+            with self.subTest(kind=kind):
+                site = self.site()
+                site.add_user("alice", kind, MAIL)
+                time.sleep(0.1)  # for the stamps of the mailbox to be clean
+                listings, inodes = [], []
+                for number in range(4):
+                    session = site.login()
+                    if number:
+                        listings.append(session.lines("UIDL"))
+                    session.quit()
+                    session.ended()
+                    inodes.append(self.index(site).stat().st_ino)
+                self.assertEqual(listings[0], listings[1])
+                self.assertEqual(listings[0], listings[2])
+                # the first session with ids writes the index anew, the next ones do not
+                self.assertNotEqual(inodes[0], inodes[1])
+                self.assertEqual(inodes[1], inodes[2])
+                self.assertEqual(inodes[1], inodes[3])
+
+    def test_damaged(self):
+        for kind in ("mbox", "maildir"):
+            with self.subTest(kind=kind):
+                site = self.site()
+                site.add_user("alice", kind, MAIL)
+                time.sleep(0.1)
+                session = site.login()
+                before = session.lines("UIDL")
+                session.quit()
+                session.ended()
+                octets = bytearray(self.index(site).read_bytes())
+                octets[len(octets) // 2] ^= 1
+                with open(self.index(site), "r+b") as file:
+                    file.write(octets)
+                session = site.login()
+                self.assertEqual(before, session.lines("UIDL"))
+                session.expect("RETR 1", "+OK...")
+                session.body()
+                session.quit()
 
 
 if __name__ == "__main__":
