@@ -344,6 +344,8 @@ static int send_packet(int fd, uint8_t *head, struct ipc_msg *m)
 		mh.msg_control = control.room;
 		mh.msg_controllen = CMSG_SPACE(sizeof(int) * m->n_fds);
 		cm = CMSG_FIRSTHDR(&mh);
+		if (!cm) /* never: there is room for one */
+			return POP_E_SYS;
 		cm->cmsg_level = SOL_SOCKET;
 		cm->cmsg_type = SCM_RIGHTS;
 		cm->cmsg_len = CMSG_LEN(sizeof(int) * m->n_fds);

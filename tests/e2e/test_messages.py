@@ -230,6 +230,58 @@ class Messages(common.Case):
         session.quit()
         self.assertEqual(alice.path.read_bytes(), common.mbox([hidden]))
 
+    def test_big_message(self):
+        """A message of 48 MB passes octet by octet, and no process grows with it."""
+        line = b"." + b"0123456789" * 7 + b"\n"
+        stored = HEAD + line * ((48 << 20) // len(line)) + b"end"
+        octets = wire(stored)
+        wanted = stuffed(octets)
+        for kind in ("mbox", "maildir"):
+            with self.subTest(kind=kind):
+                site = self.site()
+                site.add_user("alice", kind, [stored])
+                session = site.login()
+                session.expect("LIST 1", "+OK 1 %d" % len(octets))
+                session.expect("RETR 1", "+OK %d octets" % len(octets))
+                got, digest = 0, hashlib.sha256()
+                while got < len(wanted):
+                    piece = session.read(min(1 << 20, len(wanted) - got))
+                    digest.update(piece)
+                    got += len(piece)
+                self.assertEqual(digest.digest(), hashlib.sha256(wanted).digest())
+                session.expect("NOOP", "+OK...")
+                for role in session.roles():
+                    if not common.SANITIZED and "VmHWM" in role.status:
+                        self.assertLess(int(role.status["VmHWM"].split()[0]), 8 << 10, role)
+                session.quit()
+
+    def test_many_messages(self):
+        """Thousands of messages: every list is whole, one by one and in one write."""
+        for kind, count in (("mbox", 20000), ("maildir", 3000)):
+            with self.subTest(kind=kind):
+                site = self.site()
+                messages = [common.simple_message(number) for number in range(1, count + 1)]
+                site.add_user("alice", kind, messages)
+                sizes = [len(wire(stored)) for stored in messages]
+                session = site.login()
+                session.expect("STAT", "+OK %d %d" % (count, sum(sizes)))
+                self.assertEqual(session.lines("LIST"),
+                                 ["%d %d" % item for item in enumerate(sizes, 1)])
+                ids = [line.split()[1] for line in session.lines("UIDL")]
+                self.assertEqual(len(set(ids)), count)
+                session.send("".join("RETR %d\r\n" % number for number in range(1, count + 1)))
+                for stored in messages:
+                    session.line()
+                    self.same("RETR", session.body(), stuffed(wire(stored)))
+                session.send("".join("DELE %d\r\n" % n for n in range(1, count + 1) if n != 7))
+                for _ in range(count - 1):
+                    session.expect(None, "+OK...")
+                session.quit()
+                session = site.login()
+                session.expect("STAT", "+OK 1 %d" % sizes[6])
+                session.expect("UIDL 1", "+OK 1 " + ids[6])
+                session.quit()
+
     def test_uidl_model(self):
         """Ids of mbox messages are what the rule says, and outlive status fields."""
         rows = shapes()
