@@ -5,6 +5,7 @@
  * Trusts:   the parent trusts nothing of the child but the form it checks.
  */
 #include "owner.h"
+#include "fds.h"
 #include "fsutil.h"
 
 #include <errno.h>
@@ -161,42 +162,17 @@ static int become(uid_t uid, gid_t gid, pid_t parent)
 	return chdir("/");
 }
 
-/* Close all but 0 to 2, sock and the job's two. */
-static int close_others(const struct owner_job *job, int sock)
-{
-	unsigned keep[3] = { (unsigned)sock }, from = STDERR_FILENO + 1;
-	size_t n = 1, i, j;
-
-	for (i = 0; i < 2; i++)
-		if (job->keep_fds[i] > STDERR_FILENO)
-			keep[n++] = (unsigned)job->keep_fds[i];
-	for (i = 0; i < n; i++) {
-		for (j = i + 1; j < n; j++) {
-			if (keep[j] < keep[i]) {
-				unsigned swap = keep[i];
-
-				keep[i] = keep[j];
-				keep[j] = swap;
-			}
-		}
-		if (keep[i] > from && close_range(from, keep[i] - 1, 0) < 0)
-			return -1;
-		from = keep[i] + 1;
-	}
-	return close_range(from, ~0u, 0);
-}
-
 static _Noreturn void child(const struct owner_job *job, int sock, bool root_dotlock, pid_t parent)
 {
+	int keep[3] = { sock, job->keep_fds[0], job->keep_fds[1] };
 	static struct owner o;
 	struct pop_why why = { "" };
 	int err;
 
 	o.fd = sock;
 	o.root_dotlock = root_dotlock;
-	if (close_others(job, sock) < 0)
-		err = pop_why_errno(&why, "cannot close descriptors");
-	else if (become(job->uid, job->gid, parent) < 0)
+	fds_close_all_but(keep, 3);
+	if (become(job->uid, job->gid, parent) < 0)
 		err = pop_why_errno(&why, "cannot become uid %lu gid %lu", (unsigned long)job->uid,
 				    (unsigned long)job->gid);
 	else

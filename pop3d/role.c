@@ -18,43 +18,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "fds.h"
 #include "num.h"
-
-#ifndef SYS_close_range
-#define SYS_close_range 436 /* the same number on every architecture */
-#endif
-
-static void close_from(unsigned first, unsigned last)
-{
-	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
-		return;
-	/* kernels before 5.9: inetd and systemd leave no high ones open */
-	for (unsigned fd = first; fd <= last && fd < 4096; fd++)
-		close((int)fd);
-}
-
-static void close_all_but(int *keep, size_t n)
-{
-	unsigned next = 3;
-
-	for (size_t i = 1; i < n; i++) /* a handful: insertion sort */
-		for (size_t j = i; j > 0 && keep[j - 1] > keep[j]; j--) {
-			int fd = keep[j];
-
-			keep[j] = keep[j - 1];
-			keep[j - 1] = fd;
-		}
-	for (size_t i = 0; i < n; i++) {
-		unsigned fd = (unsigned)keep[i];
-
-		if (keep[i] < 3)
-			continue;
-		if (fd > next)
-			close_from(next, fd - 1);
-		next = fd + 1;
-	}
-	close_from(next, ~0U);
-}
 
 static int limit(int what, rlim_t soft)
 {
@@ -125,7 +90,7 @@ static void default_signals(void)
 
 void role_enter(const struct role_rights *r, int *keep, size_t n)
 {
-	close_all_but(keep, n);
+	fds_close_all_but(keep, n);
 	default_signals();
 	if (r->drop_ids)
 		give_up_ids(r);
@@ -206,7 +171,7 @@ int role_clean_start(int *null_fd, struct pop_why *why)
 		sigaction(sig, &dfl, NULL); /* KILL, STOP and libc's own refuse: no harm */
 	sigaction(SIGPIPE, &ign, NULL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	close_from(3, ~0U);
+	fds_close_all_but(NULL, 0);
 	*null_fd = open_null();
 	if (*null_fd < 0)
 		return pop_why_errno(why, "open /dev/null");
