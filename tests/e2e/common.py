@@ -405,10 +405,10 @@ class Session:
 class Listener:
     """A tcpserver for the tests."""
 
-    def __init__(self, site, args):
+    def __init__(self, site, args, port=0):
         self.site = site
         self.argv = [str(POP3D), "-c", str(site.config), "-e"] + list(args)
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", port))
         self.port = self.socket.getsockname()[1]
         self.processes = []
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -614,9 +614,9 @@ class Site:
     def login(self, user="alice", **options):
         return self.start(**options).login(user, self.users[user].password)
 
-    def listen(self, *args):
+    def listen(self, *args, port=0):
         """Serve on a loopback port, one pop3d for each connection, for real clients."""
-        listener = Listener(self, args)
+        listener = Listener(self, args, port)
         self.listeners.append(listener)
         return listener
 
