@@ -44,6 +44,7 @@ struct conf {
 	char *tls_key;
 	char *tls_client_ca;
 	char *proxy_protocol;
+	char *penalty_exempt;
 	struct conf_pair *tls_names; /* tls_certificate.NAME and tls_key.NAME, by NAME */
 	size_t n_tls_names;
 	uint32_t tls_min_version; /* 0x0303 or 0x0304 */
@@ -58,6 +59,8 @@ struct conf {
 	uint32_t expire;       /* days, or CONF_EXPIRE_NEVER */
 	uint32_t max_auth_failures;
 	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
+	uint32_t penalty_after;		/* failures */
+	uint32_t penalty_step_ms, penalty_max_ms, penalty_user_max_ms;
 	uint32_t lock_timeout;		/* seconds */
 	uint32_t mbox_locks;		/* enum conf_lock bits */
 	int log_facility;		/* syslog(3) */

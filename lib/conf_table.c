@@ -4,11 +4,11 @@
  * Runs in:  monitor at start, pop3admin.
  * Trusts:   nothing; a value is what an administrator typed.
  */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
 
 #include "conf.h"
+#include "networks.h"
 #include "num.h"
 #include "spec.h"
 
@@ -70,36 +70,16 @@ static int check_separators(const char *value, struct pop_why *why)
 	return 0;
 }
 
-/* "ADDRESS/BITS" or one address. */
-static bool is_network(const char *word, size_t len)
-{
-	const char *slash = memchr(word, '/', len);
-	size_t addr_len = slash ? (size_t)(slash - word) : len;
-	unsigned char addr[sizeof(struct in6_addr)];
-	char text[INET6_ADDRSTRLEN];
-	uint64_t bits, max;
-
-	if (addr_len >= sizeof(text))
-		return false;
-	memcpy(text, word, addr_len);
-	text[addr_len] = '\0';
-	if (inet_pton(AF_INET, text, addr) == 1)
-		max = 32;
-	else if (inet_pton(AF_INET6, text, addr) == 1)
-		max = 128;
-	else
-		return false;
-	return !slash || num_parse(slash + 1, len - addr_len - 1, max, &bits) == 0;
-}
-
 static int check_networks(const char *value, struct pop_why *why)
 {
+	if (strcmp(value, "no") == 0)
+		return 0;
 	for (const char *p = value; *p;) {
 		size_t len;
 
 		p += strspn(p, " \t");
 		len = strcspn(p, " \t");
-		if (len && !is_network(p, len))
+		if (len && !network_ok(p, len))
 			return pop_why(why, POP_E_SYNTAX,
 				       "no, or networks such as 192.0.2.0/24 2001:db8::/32");
 		p += len;
@@ -207,6 +187,16 @@ const struct conf_key conf_keys[] = {
 	  "wrong credentials before the connection is closed", NULL },
 	{ "auth_failure_delay", CONF_SECONDS_MS, AT(auth_failure_delay_ms), "2", 0, 60000, NULL,
 	  "seconds after which a failed login is answered", NULL },
+	{ "penalty_after", CONF_NUMBER, AT(penalty_after), "5", 0, 1000, NULL,
+	  "failed logins of an address or a user that cost nothing", NULL },
+	{ "penalty_step", CONF_SECONDS_MS, AT(penalty_step_ms), "10", 0, 3600000, NULL,
+	  "seconds that each further one adds, and after which it is forgotten", NULL },
+	{ "penalty_max", CONF_SECONDS_MS, AT(penalty_max_ms), "30", 0, 120000, NULL,
+	  "seconds that an address waits at most; then it is refused", NULL },
+	{ "penalty_user_max", CONF_SECONDS_MS, AT(penalty_user_max_ms), "5", 0, 60000, NULL,
+	  "seconds that a user waits at most, from wherever", NULL },
+	{ "penalty_exempt", CONF_STRING, AT(penalty_exempt), "127.0.0.0/8 ::1", 0, 0,
+	  "no, or networks", "networks whose addresses are not braked", check_networks },
 	{ "lock_timeout", CONF_NUMBER, AT(lock_timeout), "5", 0, 300, NULL,
 	  "seconds to wait for a lock", NULL },
 	{ "mbox_locks", CONF_SET, AT(mbox_locks), "dotlock fcntl", 0, 0, "dotlock fcntl flock",

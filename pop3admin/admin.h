@@ -120,6 +120,8 @@ int cmd_lock_break(struct admin *a);
 int cmd_tls_check(struct admin *a);
 int cmd_tls_selfsigned(struct admin *a);
 int cmd_tls_rotate(struct admin *a);
+int cmd_penalty_list(struct admin *a);
+int cmd_penalty_clear(struct admin *a);
 int cmd_config_check(struct admin *a);
 int cmd_config_show(struct admin *a);
 

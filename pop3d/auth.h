@@ -23,6 +23,7 @@ struct judgement {
 	enum ipc_verdict verdict;
 	struct user user;
 	struct spec spec;
+	bool refused;		      /* by the brake: nothing was looked at */
 	char app[AUTH_LABEL_MAX + 1]; /* the app password that it was, or "" */
 	struct pop_why note;	      /* for the log */
 };
@@ -55,6 +56,9 @@ struct auth {
 	int secrets_fd; /* opened for this question, or -1 */
 	int64_t came_ms;
 	struct auth_tls tls;
+	bool braked; /* there are penalties, and this is the key that names are hashed by */
+	bool taken;  /* for this question something was taken, to be given back */
+	uint8_t brake_key[16];
 	struct auth_exchange x;
 };
 
@@ -86,6 +90,17 @@ int auth_secrets(struct auth *a);
 
 /* auth_app.c: is it an app password of j->user?  Sets j->app. */
 bool auth_app(struct auth *a, const char *password, struct judgement *j);
+
+/*
+ * auth_brake.c: before a credential is looked at: wait as long as failed logins
+ * of before ask for.  False: it is not to be looked at (j is set).
+ */
+bool auth_brake(struct auth *a, const char *login, struct judgement *j);
+/* The credential was wrong, or right. */
+void auth_brake_failed(struct auth *a, const char *login);
+void auth_brake_passed(struct auth *a);
+/* auth_run.c: wait until a moment of fs_now_ms(), or until the monitor is gone. */
+void auth_wait(struct auth *a, int64_t until_ms);
 
 /* auth_sasl.c: one message of an exchange; sets j where it returns SASL_VERDICT. */
 enum ipc_sasl_kind auth_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j);

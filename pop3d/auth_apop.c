@@ -41,7 +41,7 @@ void auth_apop(struct auth *a, const char *login, const char *digest, struct jud
 
 	if (strlen(digest) != 2 * MD5_LEN || strspn(digest, "0123456789abcdef") != 2 * MD5_LEN) {
 		j->verdict = VERDICT_SYNTAX;
-	} else {
+	} else if (auth_brake(a, login, j)) {
 		found = auth_secret(a, login, SECRET_APOP, &s, j);
 		if (found >= 0)
 			j->verdict = VERDICT_AUTH;

@@ -78,6 +78,8 @@ enum ipc_sasl_kind auth_step_cram(struct auth *a, struct auth_exchange *x, struc
 		j->verdict = VERDICT_SYNTAX;
 		return SASL_VERDICT;
 	}
+	if (!auth_brake(a, x->login, j))
+		return SASL_VERDICT;
 	found = auth_secret(a, x->login, SECRET_CRAM_MD5, &s, j);
 	if (found >= 0) {
 		j->verdict = VERDICT_AUTH;

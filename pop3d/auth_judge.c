@@ -90,9 +90,13 @@ static bool matches(const char *password, const char *hash)
  */
 void auth_password(struct auth *a, const char *login, const char *password, struct judgement *j)
 {
-	int err = auth_find(a, login, j);
-	bool usable = err == 0 && auth_usable(&j->user) && password[0] != '\0';
+	bool usable;
+	int err;
 
+	if (!auth_brake(a, login, j))
+		return;
+	err = auth_find(a, login, j);
+	usable = err == 0 && auth_usable(&j->user) && password[0] != '\0';
 	if (err == POP_E_SYS || err == POP_E_MEMORY) {
 		j->verdict = VERDICT_TEMP;
 		return;

@@ -51,6 +51,7 @@ static int take_start(struct ipc *monitor, struct given *g)
 	g->conf.max_auth_failures = ipc_get_u32(&m);
 	g->conf.auth_failure_delay_ms = ipc_get_u32(&m);
 	g->conf.password_upgrade = ipc_get_u8(&m) != 0;
+	g->conf.penalty_step_ms = ipc_get_u8(&m); /* is there a brake? */
 	g->conf.auth_mechanisms = ipc_get_u32(&m);
 	for (size_t i = 0; i < sizeof(into) / sizeof(into[0]); i++) {
 		ipc_get_str(&m, g->strings[i], sizeof(g->strings[i]));

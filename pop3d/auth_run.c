@@ -55,11 +55,7 @@ static void put_verdict(struct ipc_msg *m, const struct judgement *j, bool close
 	ipc_put_str(m, j->note.text, strlen(j->note.text));
 }
 
-/*
- * Answer a failure no sooner than the configured delay after the question came.
- * The monitor's end is watched meanwhile: a client that left is not waited for.
- */
-static void wait_until(struct auth *a, int64_t until_ms)
+void auth_wait(struct auth *a, int64_t until_ms)
 {
 	struct pollfd fd = { .fd = a->monitor.fd, .events = 0 };
 	int64_t left;
@@ -72,14 +68,19 @@ static void wait_until(struct auth *a, int64_t until_ms)
 /* Count and delay what was wrong; the verdict goes into m. */
 static void conclude(struct auth *a, struct ipc_msg *m, struct judgement *j)
 {
-	bool close_it = false;
+	bool close_it = j->refused;
 
 	explicit_bzero(j->user.hash, sizeof(j->user.hash));
 	if (j->verdict == VERDICT_AUTH) {
 		a->failures++;
 		close_it = a->failures >= a->conf->max_auth_failures;
-		wait_until(a, a->came_ms + a->conf->auth_failure_delay_ms);
+		auth_brake_failed(a, j->user.name);
+	} else if (j->verdict == VERDICT_OK) {
+		auth_brake_passed(a);
 	}
+	/* no sooner than the delay after the question came, whatever was looked up meanwhile */
+	if (j->verdict == VERDICT_AUTH || j->refused)
+		auth_wait(a, a->came_ms + a->conf->auth_failure_delay_ms);
 	put_verdict(m, j, close_it);
 }
 
@@ -129,6 +130,7 @@ static int answer(struct auth *a, struct ipc_msg *m)
 
 	a->came_ms = fs_now_ms();
 	a->secrets_fd = -1;
+	a->taken = false;
 	a->n_fds = 0;
 	while (m->n_fds > 0 && a->n_fds < 2)
 		a->fds[a->n_fds++] = ipc_take_fd(m);
@@ -156,6 +158,16 @@ static int take_tls(struct auth *a, struct ipc_msg *m)
 	return kind < BINDING_N ? ipc_end(m) : POP_E_CORRUPT;
 }
 
+static int take_brake(struct auth *a, struct ipc_msg *m)
+{
+	const uint8_t *key = ipc_get_raw(m, sizeof(a->brake_key));
+
+	if (key)
+		memcpy(a->brake_key, key, sizeof(a->brake_key));
+	a->braked = key != NULL;
+	return ipc_end(m);
+}
+
 int auth_run(const struct auth_start *start)
 {
 	struct auth *a = &auth;
@@ -171,7 +183,9 @@ int auth_run(const struct auth_start *start)
 	do {
 		err = ipc_recv(&a->monitor, &m);
 		if (err == 0)
-			err = m.type == IPC_AUTH_TLS ? take_tls(a, &m) : answer(a, &m);
+			err = m.type == IPC_AUTH_TLS	? take_tls(a, &m)
+			      : m.type == IPC_BRAKE_KEY ? take_brake(a, &m)
+							: answer(a, &m);
 	} while (err == 0);
 	return err == POP_E_EOF ? EX_OK : EX_PROTOCOL;
 }

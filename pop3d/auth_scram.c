@@ -161,6 +161,10 @@ static enum ipc_sasl_kind step_final(struct auth *a, struct auth_exchange *x, st
 	const char *authzid = now.scram.authzid;
 	int n, counts;
 
+	if (!auth_brake(a, x->login, j)) {
+		scram_wipe(&now.scram);
+		return SASL_VERDICT;
+	}
 	n = scram_client_final(&now.scram, (char *)x->in, x->in_len, (char *)x->out,
 			       sizeof(x->out));
 	if (n == POP_E_SYNTAX)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 #include "conf.h"
 #include "ipc.h"
+#include "penalty.h"
 #include "spec.h"
 #include "state.h"
 #include "users.h"
@@ -78,15 +79,18 @@ struct monitor {
 	int drop_session_fd; /* the session's end towards the maildrop role, until it is ready */
 	struct mon_login login;
 	struct mon_tls tls;
-	unsigned mechanism;  /* of the login that is open, or the last one */
-	unsigned failures;   /* wrong credentials so far, as auth said */
-	bool has_secrets;    /* there is a secrets file */
-	bool digests;	     /* pop3d-auth is the auth role */
-	bool told_tls;	     /* to this auth role */
-	char apop[300];	     /* the timestamp of the greeting, "": no APOP */
-	bool dotlocked;	     /* a dotlock that the monitor made is there */
-	bool ending;	     /* the session was told to end */
-	int64_t deadline_ms; /* of the login, monotonic */
+	unsigned mechanism;	/* of the login that is open, or the last one */
+	unsigned failures;	/* wrong credentials so far, as auth said */
+	bool has_secrets;	/* there is a secrets file */
+	bool digests;		/* pop3d-auth is the auth role */
+	struct penalty penalty; /* mapped when there is need */
+	bool told_brake;	/* ... the key to this auth role */
+	bool taken;		/* what penalty_look() said of the open question */
+	bool told_tls;		/* to this auth role */
+	char apop[300];		/* the timestamp of the greeting, "": no APOP */
+	bool dotlocked;		/* a dotlock that the monitor made is there */
+	bool ending;		/* the session was told to end */
+	int64_t deadline_ms;	/* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
 	unsigned n_children;
@@ -133,6 +137,10 @@ uint32_t mon_mechanisms(const struct monitor *mon);
 int mon_ask_auth(struct monitor *mon, struct ipc_msg *ask, enum ipc_verdict *verdict);
 int mon_answer_mechs(struct monitor *mon, struct ipc_msg *ask);
 int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask);
+
+/* mon_brake.c: penalties of before; before a question: does auth have to look? */
+int mon_tell_brake(struct monitor *mon);
+int mon_answer_brake(struct monitor *mon, struct ipc_msg *ask);
 
 /* mon_login.c: from LOGIN_ASK or SASL_ASK to its answer. */
 int mon_answer_login(struct monitor *mon, struct ipc_msg *ask);

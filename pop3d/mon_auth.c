@@ -125,6 +125,7 @@ static int tell_start(struct monitor *mon)
 	ipc_put_u32(&m, conf->max_auth_failures);
 	ipc_put_u32(&m, conf->auth_failure_delay_ms);
 	ipc_put_u8(&m, conf->password_upgrade);
+	ipc_put_u8(&m, conf->penalty_step_ms > 0);
 	ipc_put_u32(&m, conf->auth_mechanisms);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		ipc_put_str(&m, strings[i], strlen(strings[i]));
@@ -142,7 +143,7 @@ static int start_digests(struct monitor *mon)
 	ipc_close(&mon->auth);
 	ipc_init(&mon->auth, fd, ROLE_MONITOR, ROLE_AUTH, PH_AUTH);
 	mon->digests = true;
-	mon->told_tls = false;
+	mon->told_tls = mon->told_brake = false;
 	return tell_start(mon);
 }
 
@@ -172,6 +173,8 @@ static int ready_auth(struct monitor *mon)
 		err = start_digests(mon);
 	if (err == 0 && m >= SASL_PLAIN && mon->secure && !mon->told_tls)
 		err = tell_tls(mon);
+	if (err == 0 && !mon->told_brake)
+		err = mon_tell_brake(mon);
 	return err;
 }
 

@@ -170,6 +170,7 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 	mon_log_failed(mon, l->name,
 		       verdict == VERDICT_AUTH	   ? "wrong credentials"
 		       : verdict == VERDICT_SYNTAX ? "malformed response"
+		       : close_it		   ? "too many failed logins"
 						   : "not possible now");
 	l->name[0] = '\0';
 	return mon_fail_login(mon, (enum ipc_verdict)verdict, close_it);

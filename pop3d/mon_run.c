@@ -118,6 +118,8 @@ static void auth_event(struct monitor *mon)
 
 	if (err == 0 && m.type == IPC_SECRETS_ASK)
 		err = mon_answer_secrets(mon, &m);
+	else if (err == 0 && m.type == IPC_BRAKE_ASK)
+		err = mon_answer_brake(mon, &m);
 	else if (err == 0)
 		err = mon_take_auth_answer(mon, &m);
 	ipc_wipe(&m);

@@ -475,6 +475,7 @@ class Site:
             "unprivileged_user": UID_SESSION,
             "keeper_user": UID_KEEPER,
             "auth_failure_delay": "0.1",
+            "penalty_step": 0,
             "lock_timeout": 1,
         }
         self.config = self.top / "etc/pop3d.conf"

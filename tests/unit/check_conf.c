@@ -64,6 +64,9 @@ static const struct good_row {
 	{ "proxy_protocol", "192.0.2.0/24 ::1", "192.0.2.0/24 ::1" },
 	{ "proxy_protocol", "2001:db8::/128", "2001:db8::/128" },
 	{ "proxy_protocol", "no", "no" },
+	{ "penalty_exempt", "no", "no" },
+	{ "penalty_exempt", "192.0.2.0/24", "192.0.2.0/24" },
+	{ "penalty_step", "0.5", "0.5" },
 	{ "log_facility", "LOCAL3", "local3" },
 };
 

@@ -1,0 +1,389 @@
+/*
+ * penalty.c - the table of failed logins.
+ *
+ * Runs in:  monitor, pop3admin.
+ * Trusts:   that run_dir is root's.  Not the table's content: any octets in it
+ *           are at worst wrong times, which are bounded.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fsutil.h"
+#include "hash.h"
+#include "penalty.h"
+
+#define MAGIC	"pop3dpn1"
+#define WAYS	8 /* entries that a hash may stand in */
+#define SETS	2048
+#define TRIES	16 /* of a swap that others were faster at */
+#define ENTRIES (WAYS * SETS)
+
+struct entry {
+	uint64_t hash; /* 0: free; its lowest bit says user */
+	uint64_t until_ms;
+	uint64_t address[2]; /* in network order, IPv4 mapped */
+};
+struct penalty_table {
+	char magic[8];
+	uint8_t key[PENALTY_KEY_LEN];
+	uint64_t latest_ms; /* no entry lasts longer than this */
+	uint8_t reserved[32];
+	struct entry entries[ENTRIES];
+};
+_Static_assert(sizeof(struct entry) == 32, "the file's layout");
+_Static_assert(sizeof(struct penalty_table) == 64 + 32 * (size_t)ENTRIES, "the file's layout");
+
+uint64_t penalty_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int map(struct penalty *p, int fd)
+{
+	const size_t size = sizeof(struct penalty_table);
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		return POP_E_SYS;
+	p->table = at;
+	if (memcmp(p->table->magic, MAGIC, sizeof(p->table->magic)) == 0)
+		return 0;
+	penalty_close(p);
+	return POP_E_CORRUPT;
+}
+
+/* The file must be whole: a page that is not there would be a signal, not an error. */
+static int check(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return POP_E_SYS;
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
+		return POP_E_UNSAFE;
+	return st.st_size == (off_t)sizeof(struct penalty_table) ? 0 : POP_E_CORRUPT;
+}
+
+static int open_old(struct penalty *p, const char *run_dir, struct pop_why *why)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/" PENALTY_FILE, run_dir), fd, err;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return pop_why(why, POP_E_LONG, "run_dir is too long");
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return pop_why(why, POP_E_MISSING, "%s: no such file", path);
+	if (fd < 0)
+		return pop_why_errno(why, "%s", path);
+	err = check(fd);
+	if (err == 0)
+		err = map(p, fd);
+	close(fd);
+	if (err < 0)
+		pop_why(why, err, "%s: %s", path,
+			err == POP_E_SYS ? strerror(errno) : pop_strerror(err));
+	return err;
+}
+
+static int write_new(int fd)
+{
+	struct penalty_table head = { .magic = MAGIC };
+	int err;
+
+	if (getrandom(head.key, sizeof(head.key), 0) != (ssize_t)sizeof(head.key))
+		return POP_E_SYS;
+	err = posix_fallocate(fd, 0, sizeof(struct penalty_table));
+	if (err != 0) {
+		errno = err;
+		return POP_E_SYS;
+	}
+	return fs_pwrite_all(fd, &head, offsetof(struct penalty_table, entries), 0);
+}
+
+/* Under a name of its own, then into place: over a damaged one, but not over another's new one. */
+static int make(const char *run_dir, bool damaged, struct pop_why *why)
+{
+	char temp[64];
+	int dir = fs_open_private_dir(run_dir, why), fd = -1, err;
+
+	if (dir < 0)
+		return dir;
+	snprintf(temp, sizeof(temp), PENALTY_FILE ".%ld", (long)getpid());
+	unlinkat(dir, temp, 0);
+	fd = openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	err = fd < 0 ? POP_E_SYS : write_new(fd);
+	if (err == 0 && damaged)
+		err = renameat(dir, temp, dir, PENALTY_FILE) < 0 ? POP_E_SYS : 0;
+	else if (err == 0 && linkat(dir, temp, dir, PENALTY_FILE, 0) < 0 && errno != EEXIST)
+		err = POP_E_SYS;
+	if (err < 0)
+		pop_why_errno(why, "%s/%s", run_dir, PENALTY_FILE);
+	unlinkat(dir, temp, 0);
+	if (fd >= 0)
+		close(fd);
+	close(dir);
+	return err;
+}
+
+int penalty_open(struct penalty *p, const char *run_dir, bool create, struct pop_why *why)
+{
+	int err;
+
+	p->table = NULL;
+	err = open_old(p, run_dir, why);
+	if (create && (err == POP_E_MISSING || err == POP_E_CORRUPT)) {
+		err = make(run_dir, err == POP_E_CORRUPT, why);
+		if (err == 0)
+			err = open_old(p, run_dir, why);
+	}
+	return err;
+}
+
+void penalty_close(struct penalty *p)
+{
+	if (p->table)
+		munmap(p->table, sizeof(*p->table));
+	p->table = NULL;
+}
+
+void penalty_key(const struct penalty *p, uint8_t key[PENALTY_KEY_LEN])
+{
+	memcpy(key, p->table->key, PENALTY_KEY_LEN);
+}
+
+static uint64_t load(const uint64_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+static void store(uint64_t *at, uint64_t v)
+{
+	__atomic_store_n(at, v, __ATOMIC_RELAXED);
+}
+
+static bool swap(uint64_t *at, uint64_t *was, uint64_t v)
+{
+	return __atomic_compare_exchange_n(at, was, v, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* What lies in the past is forgotten, what lies too far ahead is damaged. */
+static uint64_t sane(uint64_t until_ms, uint64_t now_ms)
+{
+	return until_ms > now_ms && until_ms <= now_ms + PENALTY_KEEP_MS + 60000 ? until_ms
+										 : now_ms;
+}
+
+bool penalty_live(const struct penalty *p, uint64_t now_ms)
+{
+	return load(&p->table->latest_ms) > now_ms;
+}
+
+/* IPv4 mapped; of IPv6 the first half, which is what one customer has. */
+static bool parse_address(const char *text, uint8_t out[16])
+{
+	memset(out, 0, 16);
+	if (inet_pton(AF_INET, text, out + 12) == 1) {
+		out[10] = out[11] = 0xFF;
+		return true;
+	}
+	if (inet_pton(AF_INET6, text, out) != 1)
+		return false;
+	memset(out + 8, 0, 8);
+	return true;
+}
+
+uint64_t penalty_hash_address(const uint8_t key[PENALTY_KEY_LEN], const char *address)
+{
+	uint8_t octets[16];
+	uint64_t hash;
+
+	if (!parse_address(address, octets))
+		return 0;
+	hash = siphash64(key, octets, sizeof(octets)) & ~(uint64_t)1;
+	return hash ? hash : 2;
+}
+
+uint64_t penalty_hash_user(const uint8_t key[PENALTY_KEY_LEN], const char *name)
+{
+	return siphash64(key, name, strlen(name)) | 1;
+}
+
+static struct entry *set_of(const struct penalty *p, uint64_t hash)
+{
+	return &p->table->entries[(hash >> 1) % SETS * WAYS];
+}
+
+static struct entry *find(const struct penalty *p, uint64_t hash)
+{
+	struct entry *set = set_of(p, hash);
+
+	for (int i = 0; i < WAYS && hash; i++)
+		if (load(&set[i].hash) == hash)
+			return &set[i];
+	return NULL;
+}
+
+/* The entry of a hash, in the place of the one that is forgotten first. */
+static struct entry *find_or_take(struct penalty *p, uint64_t hash, uint64_t now_ms)
+{
+	struct entry *set = set_of(p, hash), *e;
+
+	for (int tries = 0; tries < TRIES; tries++) {
+		struct entry *oldest = set;
+		uint64_t was;
+
+		e = find(p, hash);
+		if (e)
+			return e;
+		for (int i = 1; i < WAYS; i++)
+			if (sane(load(&set[i].until_ms), now_ms) <
+			    sane(load(&oldest->until_ms), now_ms))
+				oldest = &set[i];
+		was = load(&oldest->hash);
+		if (swap(&oldest->hash, &was, hash)) {
+			store(&oldest->until_ms, 0);
+			store(&oldest->address[0], 0);
+			store(&oldest->address[1], 0);
+			return oldest;
+		}
+	}
+	return NULL;
+}
+
+/* One failure more. */
+static void charge(struct penalty *p, struct entry *e, uint32_t step_ms, uint64_t now_ms)
+{
+	uint64_t was = load(&e->until_ms), latest = load(&p->table->latest_ms), until = 0;
+
+	for (int tries = 0; tries < TRIES; tries++) {
+		until = sane(was, now_ms) + step_ms;
+		if (until > now_ms + PENALTY_KEEP_MS)
+			until = now_ms + PENALTY_KEEP_MS;
+		if (swap(&e->until_ms, &was, until))
+			break;
+	}
+	latest = sane(latest, now_ms);
+	while (latest < until && !swap(&p->table->latest_ms, &latest, until))
+		;
+}
+
+/* How long an entry would have to wait now. */
+static uint64_t wait_of(const struct entry *e, const struct penalty_rules *r, uint64_t now_ms)
+{
+	uint64_t over = e ? sane(load(&e->until_ms), now_ms) - now_ms : 0;
+	uint64_t free_ms = (uint64_t)r->after * r->step_ms;
+
+	return over > free_ms ? over - free_ms : 0;
+}
+
+uint32_t penalty_look(struct penalty *p, const struct penalty_rules *r, uint64_t address,
+		      uint64_t user, uint64_t now_ms, bool *taken)
+{
+	struct entry *e = find(p, address);
+	uint64_t wait = wait_of(e, r, now_ms), user_wait = wait_of(find(p, user), r, now_ms);
+
+	*taken = false;
+	if (user_wait > r->user_max_ms)
+		user_wait = r->user_max_ms;
+	if (wait > r->max_ms)
+		return PENALTY_REFUSED;
+	if (wait > 0) {
+		charge(p, e, r->step_ms, now_ms);
+		*taken = true;
+	}
+	return (uint32_t)(wait > user_wait ? wait : user_wait);
+}
+
+void penalty_failed(struct penalty *p, const struct penalty_rules *r, uint64_t address,
+		    const char *text, uint64_t user, uint64_t now_ms, bool taken)
+{
+	struct entry *e;
+	uint8_t octets[16];
+
+	e = address && !taken ? find_or_take(p, address, now_ms) : NULL;
+	if (e && parse_address(text, octets)) {
+		uint64_t halves[2];
+
+		memcpy(halves, octets, sizeof(halves));
+		store(&e->address[0], halves[0]);
+		store(&e->address[1], halves[1]);
+		charge(p, e, r->step_ms, now_ms);
+	}
+	e = user ? find_or_take(p, user, now_ms) : NULL;
+	if (e)
+		charge(p, e, r->step_ms, now_ms);
+}
+
+void penalty_passed(struct penalty *p, const struct penalty_rules *r, uint64_t address,
+		    uint64_t now_ms)
+{
+	struct entry *e = find(p, address);
+	uint64_t was = e ? load(&e->until_ms) : 0;
+
+	for (int tries = 0; e && tries < TRIES; tries++) {
+		uint64_t until = sane(was, now_ms);
+
+		until -= until - now_ms < r->step_ms ? until - now_ms : r->step_ms;
+		if (swap(&e->until_ms, &was, until))
+			break;
+	}
+}
+
+static void format_address(const struct entry *e, char out[64])
+{
+	uint8_t octets[16];
+	uint64_t halves[2] = { load(&e->address[0]), load(&e->address[1]) };
+	static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
+
+	memcpy(octets, halves, sizeof(octets));
+	if (memcmp(octets, mapped, sizeof(mapped)) == 0) {
+		inet_ntop(AF_INET, octets + 12, out, 64);
+	} else {
+		inet_ntop(AF_INET6, octets, out, 60);
+		memcpy(out + strlen(out), "/64", 4);
+	}
+}
+
+int penalty_each(const struct penalty *p, uint64_t now_ms,
+		 int (*each)(void *ctx, const struct penalty_entry *e), void *ctx)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ENTRIES && err == 0; i++) {
+		const struct entry *e = &p->table->entries[i];
+		struct penalty_entry out = { .hash = load(&e->hash) };
+
+		out.user = out.hash & 1;
+		out.until_ms = sane(load(&e->until_ms), now_ms);
+		if (!out.hash || out.until_ms == now_ms)
+			continue;
+		if (!out.user)
+			format_address(e, out.address);
+		err = each(ctx, &out);
+	}
+	return err;
+}
+
+void penalty_clear(struct penalty *p, uint64_t hash)
+{
+	for (size_t i = 0; i < ENTRIES; i++) {
+		struct entry *e = &p->table->entries[i];
+
+		if (hash == 0 || load(&e->hash) == hash)
+			store(&e->until_ms, 0);
+	}
+}
