@@ -3,6 +3,8 @@
 that of ours, for each form that it keeps them in; and what must not be believed."""
 import hashlib
 import re
+import socket
+import subprocess
 
 import common
 import oldservers
@@ -278,6 +280,29 @@ class Listings(ImportCase):
                                           user="bob")
                     self.assertEqual((done["mapped"], done["without"]), (8, 2))
                     self.assertEqual(self.ours(site, "bob")[:8], wanted)
+
+    def test_transcript_by_a_client(self):
+        """packaging/uidl-transcript over a whole session: the lines of an export."""
+        site, user = self.filled("mbox")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(common.WAIT)
+            client = subprocess.Popen([str(common.ROOT / "packaging/uidl-transcript"), "--port",
+                                       str(listener.getsockname()[1]), "127.0.0.1", "alice"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            client.stdin.write(common.PASSWORD.encode() + b"\n")
+            client.stdin.flush()
+            theirs, _ = listener.accept()
+        with theirs:
+            server = subprocess.Popen([str(common.POP3D), "-c", str(site.config)], stdin=theirs,
+                                      stdout=theirs, stderr=subprocess.DEVNULL, cwd="/")
+        text, _ = client.communicate(timeout=common.WAIT)
+        self.assertEqual((client.returncode, server.wait(common.WAIT)), (0, 0))
+        exported = [" ".join(line.split()[:4])
+                    for line in self.admin(site, "uidl", "export", "alice").splitlines()
+                    if not line.startswith("#")]
+        self.assertEqual(text.decode().splitlines()[1:], exported)
+        done = self.take_over(site, self.source(site, text), "--from", "transcript")
+        self.assertEqual((done["mapped"], done["without"]), (8, 0))
 
     def test_twins_by_order(self):
         site, user = self.filled("mbox", [messages()[0]] * 3)
