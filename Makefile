@@ -97,8 +97,8 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 # What was built with other flags is built again.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' | cmp -s - $@ || \
-	 printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)' > $@
+	@printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(TLS_LDFLAGS)' | cmp -s - $@ || \
+	 printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(TLS_LDFLAGS)' > $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@mkdir -p $(@D)
