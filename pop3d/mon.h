@@ -60,7 +60,7 @@ struct mon_tls {
 
 /* A process that is not yet reaped. */
 struct mon_child {
-	pid_t pid;
+	pid_t pid; /* 0: not known */
 	enum ipc_role role;
 };
 
@@ -105,7 +105,7 @@ int mon_start_auth(struct monitor *mon);
 int mon_start_drop(struct monitor *mon, int state_fd);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
 int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
-/* fork, and keep the child in mind; errno as fork() left it. */
+/* fork, and keep the child in mind; room for another one, the keeper, is made sure of. */
 pid_t mon_fork(struct monitor *mon, enum ipc_role role);
 /* Give up the monitor's own copy of the client's socket. */
 void mon_release_client(struct monitor *mon);

@@ -46,7 +46,7 @@ pid_t mon_fork(struct monitor *mon, enum ipc_role role)
 {
 	pid_t pid;
 
-	if (mon->n_children == MON_CHILDREN) {
+	if (mon->n_children >= MON_CHILDREN - 1) {
 		errno = EAGAIN;
 		return -1;
 	}

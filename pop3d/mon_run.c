@@ -206,23 +206,38 @@ static void log_death(struct monitor *mon, enum ipc_role role, int status)
 		mon_log_error(mon, "the %s role could not start: %s", ipc_role_name(role), step);
 }
 
+/* Which one was it?  The keeper's pid is not known: pop3d-tls starts it as our child. */
+static unsigned find_child(const struct monitor *mon, pid_t pid)
+{
+	unsigned unknown = mon->n_children;
+
+	for (unsigned i = 0; i < mon->n_children; i++) {
+		if (mon->children[i].pid == pid)
+			return i;
+		if (mon->children[i].pid == 0)
+			unknown = i;
+	}
+	return unknown;
+}
+
 static void reap(struct monitor *mon)
 {
-	unsigned i = 0;
+	int status;
+	pid_t pid;
 
 	if (!got_child)
 		return;
 	got_child = 0;
-	while (i < mon->n_children) {
-		int status;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		unsigned i = find_child(mon, pid);
 
-		if (waitpid(mon->children[i].pid, &status, WNOHANG) != mon->children[i].pid) {
-			i++;
+		if (i == mon->n_children)
 			continue;
-		}
 		log_death(mon, mon->children[i].role, status);
 		mon->children[i] = mon->children[--mon->n_children];
 	}
+	if (pid < 0 && errno == ECHILD)
+		mon->n_children = 0; /* a keeper that was never started */
 }
 
 static int time_left(int64_t until_ms)

@@ -2,9 +2,9 @@
  * tls_main.c - pop3d-tls: TLS for one session, in two roles.
  *
  * The only program that links libssl.  The monitor starts it as root, with
- * every file that it needs open; it forks once: the parent becomes the tls
- * role, the child the keeper, and each closes what is the other's before
- * anything else.
+ * every file that it needs open; it forks once: one process becomes the tls
+ * role, the other the keeper (a child of the monitor too, which sees its end),
+ * and each closes what is the other's before anything else.
  *
  * Runs in:  tls and keeper, from exec until they have given their rights up.
  * Trusts:   its command line and descriptors, which are the monitor's.
@@ -14,7 +14,9 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include "ipc.h"
@@ -72,7 +74,7 @@ static int parse(struct options *o, int argc, char **argv)
 	return 0;
 }
 
-static struct role_rights rights_of(const struct options *o, enum ipc_role role, pid_t parent)
+static struct role_rights rights_of(const struct options *o, enum ipc_role role)
 {
 	bool keeper = role == ROLE_KEEPER;
 	struct role_rights r = {
@@ -81,15 +83,15 @@ static struct role_rights rights_of(const struct options *o, enum ipc_role role,
 		.uid = (uid_t)(keeper ? o->keeper_uid : o->uid),
 		.gid = (gid_t)(keeper ? o->keeper_gid : o->gid),
 		.root = o->root,
-		.parent = parent,
+		.parent = (pid_t)o->parent,
 		.files = FILES_FEW,
 	};
 	return r;
 }
 
-static int be_keeper(const struct options *o, int tls_fd, pid_t parent)
+static int be_keeper(const struct options *o, int tls_fd)
 {
-	struct role_rights rights = rights_of(o, ROLE_KEEPER, parent);
+	struct role_rights rights = rights_of(o, ROLE_KEEPER);
 	struct key_start start = { .monitor_fd = FD_KEEPER_MONITOR,
 				   .tls_fd = tls_fd,
 				   .tickets_fd = o->tickets ? FD_TICKETS : -1,
@@ -107,7 +109,7 @@ static int be_keeper(const struct options *o, int tls_fd, pid_t parent)
 
 static int be_tls(const struct options *o, int keeper_fd)
 {
-	struct role_rights rights = rights_of(o, ROLE_TLS, (pid_t)o->parent);
+	struct role_rights rights = rights_of(o, ROLE_TLS);
 	struct tls_start start = { .fd_in = FD_CLIENT_IN,
 				   .fd_out = FD_CLIENT_OUT,
 				   .monitor_fd = FD_MONITOR,
@@ -124,14 +126,13 @@ static int be_tls(const struct options *o, int keeper_fd)
 		keep[3 + i] = start.cert_fds[i] = FD_FILES + (int)i;
 	role_title("pop3d-tls");
 	role_enter(&rights, keep, 3 + start.n_certs);
-	signal(SIGCHLD, SIG_IGN); /* the keeper ends when its work is done: no zombie is kept */
 	return o->check ? tls_check(&start) : tls_run(&start);
 }
 
 int main(int argc, char **argv)
 {
 	struct options o = { .check = false };
-	pid_t self = getpid(), pid;
+	pid_t pid;
 	int ends[2];
 
 	if (parse(&o, argc, argv) < 0)
@@ -139,12 +140,13 @@ int main(int argc, char **argv)
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || ipc_pair(ends) < 0)
 		return EX_OSERR;
 	signal(SIGPIPE, SIG_IGN);
-	pid = fork();
+	/* fork, but to a brother: no library has anything to prepare yet */
+	pid = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
 	if (pid < 0)
 		return EX_OSERR;
 	if (pid == 0) {
 		close(ends[0]);
-		_exit(be_keeper(&o, ends[1], self));
+		_exit(be_keeper(&o, ends[1]));
 	}
 	close(ends[1]);
 	_exit(be_tls(&o, ends[0]));
