@@ -44,7 +44,8 @@ struct keys {
 	unsigned n;
 };
 
-static void add(char **list, size_t *n, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void add(char **list, size_t *n, const char *fmt,
+						      va_list ap)
 {
 	if (*n < FINDINGS_MAX && vasprintf(&list[*n], fmt, ap) >= 0)
 		(*n)++;

@@ -187,10 +187,14 @@ class TlsCase(common.Case):
             Client(session, made, name)
         session.close()
         session.wait(None)
-        said = site.log_text()[len(before):]
-        self.assertEqual(len(said.splitlines()), 1, said)
-        self.assertIn(reason, said)
+        self.one_line(site, len(before), reason)
         return str(caught.exception)
+
+    def one_line(self, site, before, reason):
+        said = [line for line in site.log_text()[before:].splitlines()
+                if "not started as root" not in line]
+        self.assertEqual(len(said), 1, said)
+        self.assertIn(reason, said[0])
 
 
 class Handshakes(TlsCase):
@@ -384,9 +388,7 @@ class Handshakes(TlsCase):
             self.assertNotIn(b"+OK", session.buffer)
             session.close()
             session.wait()
-            said = site.log_text()[before:]
-            self.assertEqual(len(said.splitlines()), 1, said)
-            self.assertIn(reason, said)
+            self.one_line(site, before, reason)
 
     def test_nothing_comes(self):
         """A client that goes without a word, and one that the login's time ends."""
@@ -851,6 +853,7 @@ class Secrets(TlsCase):
             incoming.write(session.buffer)
             session.buffer = b""
 
+    @unittest.skipIf(common.SANITIZED, "the sanitizer's own memory has no end")
     @unittest.skipUnless(AS_ROOT, "others' memory is root's to read")
     def test_key_in_the_keeper_alone(self):
         for kind in ("ec", "rsa"):
