@@ -404,9 +404,9 @@ int index_hashes(struct index *ix, uint64_t *out)
 					    : POP_E_RANGE;
 }
 
-uint64_t index_hash_of(const struct index *ix, const char *name, bool in_new)
+uint64_t index_hash_of(const struct index *ix, const char *name, uint64_t ino, bool in_new)
 {
-	return index_hash(ix->key, name, in_new);
+	return index_hash(ix->key, name, ino, in_new);
 }
 
 void index_remove(int state_fd)

@@ -65,12 +65,12 @@ int index_copy_octets(struct index *ix, int fd, off_t offset);
 int index_copy_ids(struct index *ix, int fd, off_t offset, off_t strings, uint64_t *string_bytes);
 
 /*
- * Maildir: the hashes of all file names (count of them), 0 where a name must not be
- * believed (MSG_STALE); and the hash of a name in this index.  The lowest bit tells
+ * Maildir: the hashes of all files' names and inodes (count of them), 0 where one must not
+ * be believed (MSG_STALE); and the hash of a file in this index.  The lowest bit tells
  * whether it is in new/.
  */
 int index_hashes(struct index *ix, uint64_t *out);
-uint64_t index_hash_of(const struct index *ix, const char *name, bool in_new);
+uint64_t index_hash_of(const struct index *ix, const char *name, uint64_t ino, bool in_new);
 
 /* Make a new index of `count` records; exactly one of commit and abort ends it. */
 struct index_writer;

@@ -15,9 +15,11 @@ void index_path_digest(const struct spec *spec, uint8_t out[16])
 	siphash128(key, spec->path, strlen(spec->path), out);
 }
 
-uint64_t index_hash(const uint8_t key[16], const char *name, bool in_new)
+uint64_t index_hash(const uint8_t key[16], const char *name, uint64_t ino, bool in_new)
 {
-	uint64_t hash = siphash64(key, name, strlen(name)) & ~UINT64_C(1);
+	uint64_t hash = siphash64(key, name, strlen(name)) + ino * UINT64_C(0x9E3779B97F4A7C15);
+
+	hash &= ~UINT64_C(1);
 
 	return (hash ? hash : 2) | in_new;
 }

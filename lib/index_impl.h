@@ -20,7 +20,7 @@ enum index_part {
 	PART_RECORDS, /* struct index_record */
 	PART_OCTETS,  /* uint64_t */
 	PART_IDS,     /* mbox: struct uidl_digest_ref; Maildir: struct uidl_string_ref */
-	PART_HASHES,  /* Maildir: uint64_t, of the file names; mbox: nothing */
+	PART_HASHES,  /* Maildir: uint64_t, of names and inodes; mbox: nothing */
 	PART_ID_TEXT, /* Maildir: the ids, without NUL; what is no id yet is the name's base */
 	PART_NAMES,   /* strings with NUL, each within one block: see index_record.name */
 	PARTS,
@@ -80,8 +80,8 @@ uint64_t index_layout(const struct index_header *h, struct index_extent extents[
 		      uint64_t *end);
 /* Bytes of one element of a part; 1 for text; 0: the part is empty. */
 size_t index_element(enum maildrop_kind kind, enum index_part part);
-/* The hash of a file name, its lowest bit tells whether it is in new/; never 0. */
-uint64_t index_hash(const uint8_t key[16], const char *name, bool in_new);
+/* The hash of a file's name and inode, its lowest bit tells whether it is in new/; never 0. */
+uint64_t index_hash(const uint8_t key[16], const char *name, uint64_t ino, bool in_new);
 void index_path_digest(const struct spec *spec, uint8_t out[16]);
 
 #endif

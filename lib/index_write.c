@@ -235,7 +235,9 @@ int index_write(struct index_writer *w, const struct msg *m, const char *name, c
 		r.place = (uint64_t)m->mtime_ns;
 		r.mark = m->ino;
 		r.flags &= ~(uint32_t)MSG_DIGEST;
-		hash = r.flags & MSG_STALE ? 0 : index_hash(w->h.key, name, r.flags & MSG_IN_NEW);
+		hash = r.flags & MSG_STALE
+			       ? 0
+			       : index_hash(w->h.key, name, m->ino, r.flags & MSG_IN_NEW);
 		err = put(w, PART_HASHES, &hash, sizeof(hash));
 		if (!err)
 			err = put_file_name(w, &r, name, uidl);

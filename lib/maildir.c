@@ -77,10 +77,7 @@ static int maildir_open(struct maildrop *md, struct pop_why *why)
 	err = open_parts(md, why);
 	if (err < 0)
 		return err;
-	err = maildir_scan(md, why);
-	free(dir->buffer);
-	dir->buffer = NULL;
-	return err;
+	return maildir_scan(md, why);
 }
 
 static void maildir_close(struct maildrop *md)
@@ -95,7 +92,6 @@ static void maildir_close(struct maildrop *md)
 	if (dir->root_fd >= 0)
 		close(dir->root_fd);
 	name_list_release(&dir->map);
-	free(dir->buffer);
 	free(dir->removed);
 	free(dir);
 	md->priv = NULL;

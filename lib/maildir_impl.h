@@ -44,7 +44,7 @@ struct maildir {
 	bool map_known;
 	bool stale;	  /* a message was found changed */
 	uint8_t *removed; /* bits of the messages that were expunged, or NULL */
-	uint8_t *buffer;  /* MAILDIR_BUFFER bytes for reading messages */
+	uint8_t *buffer;  /* MAILDIR_BUFFER bytes for reading messages during a scan */
 	unsigned skipped; /* entries that are no mail files, told once */
 };
 #define MAILDIR_BUFFER (256 * 1024)

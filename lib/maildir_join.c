@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "index.h"
@@ -59,8 +58,6 @@ static int count_file(struct maildir *dir, int fd, uint64_t size, struct msg *m)
 	struct wire_count c;
 	ssize_t n;
 
-	if (!dir->buffer && !(dir->buffer = malloc(MAILDIR_BUFFER)))
-		return POP_E_SYS;
 	wire_count_init(&c);
 	m->length = 0;
 	while (m->length < size || size == 0) {

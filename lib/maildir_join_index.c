@@ -3,8 +3,8 @@
  * knows nearly all of them.
  *
  * Runs in:  maildrop, pop3admin; as the mailbox's owner, under the session lock.
- * Trusts:   a keyed 64-bit hash of a file name to be that name; a message that
- *           was taken for another would not verify when it is opened.
+ * Trusts:   a keyed 64-bit hash of a name and inode to be that file; a message
+ *           that was taken for another would not verify when it is opened.
  *
  * Names are found by hash, so that a hundred thousand are neither sorted nor
  * compared.  What is left on either side (new, renamed, removed) is joined by
@@ -61,9 +61,9 @@ static int load_hashes(struct work *w)
 }
 
 /* Mark the record of a name.  false: there is none, or it has a name already. */
-static bool find_record(struct work *w, const char *name, bool in_new)
+static bool find_record(struct work *w, const char *name, uint64_t ino, bool in_new)
 {
-	uint64_t hash = index_hash_of(w->md->index, name, in_new);
+	uint64_t hash = index_hash_of(w->md->index, name, ino, in_new);
 	size_t at = (size_t)(hash >> 1), i;
 
 	for (; (i = w->table[at & w->mask]) != 0; at++) {
@@ -84,7 +84,7 @@ static int sift_names(struct work *w, const struct name_list *l, size_t most)
 		const struct dir_name *item = &l->items[n];
 		const char *name = l->names + item->at;
 
-		if (!find_record(w, name, item->sub == SUB_NEW))
+		if (!find_record(w, name, item->ino, item->sub == SUB_NEW))
 			err = name_list_add(&w->left, name, item->ino, (enum maildir_sub)item->sub,
 					    item->turn);
 	}

@@ -161,11 +161,20 @@ static int use_index(struct maildrop *md)
 
 static int scan(struct maildrop *md)
 {
+	uint8_t *buffer = malloc(MAILDIR_BUFFER);
+	struct maildir *dir = md->priv;
 	bool stable = false;
-	int err = 0;
+	int err = 0, saved;
 
+	if (!buffer)
+		return POP_E_MEMORY;
+	dir->buffer = buffer;
 	for (uint16_t turn = 0; turn < TURNS && !stable && !err; turn++)
 		err = scan_once(md, turn, &stable);
+	dir->buffer = NULL;
+	saved = errno;
+	free(buffer);
+	errno = saved;
 	return err;
 }
 
