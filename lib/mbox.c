@@ -52,7 +52,8 @@ static int recover(struct maildrop *md, const struct mbox_lock *l, struct pop_wh
 	struct pop_why text = { "" };
 	int err;
 
-	if (md->env.state_fd < 0)
+	/* No mailbox at this moment: the journal stays for the one it belongs to. */
+	if (md->env.state_fd < 0 || l->fd < 0)
 		return 0;
 	err = journal_exists(md->env.state_fd);
 	if (err == 0)

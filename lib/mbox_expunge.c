@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "fsutil.h"
 #include "mbox.h"
+#include "stamp.h"
 
 /* The mailbox as it is now, and what of it goes. */
 struct expunge {
@@ -69,6 +70,19 @@ static int as_opened(struct expunge *x)
 	return 0;
 }
 
+/* Does its stamp prove that nobody wrote to the file since its messages were found? */
+static bool is_proven(const struct mbox *mb, const struct stat *st)
+{
+	const struct file_stamp *then = &mb->stamp;
+	struct file_stamp now;
+	int64_t newest = then->mtime_ns > then->ctime_ns ? then->mtime_ns : then->ctime_ns;
+
+	file_stamp_of(st, &now);
+	return !mb->doubt && now.size == then->size && now.mtime_ns == then->mtime_ns &&
+	       now.ctime_ns == then->ctime_ns &&
+	       stamp_is_clean(newest, mb->read_at_ns, stamp_margin_ns(mb->fd));
+}
+
 /* Is the file, as far as it matters, what was scanned?  1, 0 or an error. */
 static int unchanged(const struct expunge *x, const struct stat *st)
 {
@@ -79,6 +93,8 @@ static int unchanged(const struct expunge *x, const struct stat *st)
 	if (mb->fd < 0 || st->st_ino != mb->stamp.ino || st->st_dev != mb->dev ||
 	    (uint64_t)st->st_size < mb->scanned)
 		return 0;
+	if (is_proven(mb, st))
+		return 1;
 	for (size_t i = 0; i < x->n; i++) {
 		behind |= x->marked[i];
 		if (!behind)

@@ -474,6 +474,16 @@ START_TEST(journal_aside)
 }
 END_TEST
 
+/* The mailbox is away for a moment: its journal waits for it. */
+START_TEST(journal_waits)
+{
+	scratch_text("box", ONE TWO);
+	ck_assert_int_eq(system("umask 077; echo x > state/journal; mv box away"), 0);
+	maildrop_close(open_box());
+	ck_assert_int_eq(access("state/journal", F_OK), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("mbox");
@@ -492,6 +502,7 @@ int main(void)
 	tcase_add_loop_test(tc, no_room, 0, 4);
 	tcase_add_test(tc, locked);
 	tcase_add_test(tc, journal_aside);
+	tcase_add_test(tc, journal_waits);
 	suite_add_tcase(s, tc);
 	return scratch_run(s);
 }
