@@ -152,6 +152,26 @@ static int measure(struct maildrop *md, struct known *k, size_t i, const struct 
 	return err;
 }
 
+/*
+ * Is what is known of message k->m still to be believed for this name?  Where the inode is
+ * another one, a copy came in its place (with its times), or another message of that base.
+ */
+static bool believed(const struct maildrop *md, const struct known *k, const struct dir_name *item)
+{
+	const struct maildir *dir = md->priv;
+	struct file_stamp stamp;
+	struct stat st;
+
+	if (k->m.flags & MSG_STALE)
+		return false;
+	if (k->m.ino == item->ino)
+		return true;
+	if (fstatat(dir->fds[item->sub], item->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	file_stamp_of(&st, &stamp);
+	return S_ISREG(st.st_mode) && stamp.size == k->m.length && stamp.mtime_ns == k->m.mtime_ns;
+}
+
 static int add_message(struct maildrop *md, struct known *k, size_t i, const struct dir_name *item)
 {
 	struct msg m = { 0 };
@@ -159,7 +179,7 @@ static int add_message(struct maildrop *md, struct known *k, size_t i, const str
 
 	if (err < 0)
 		return err;
-	if (i < k->count && !(k->m.flags & MSG_STALE)) {
+	if (i < k->count && believed(md, k, item)) {
 		m = k->m;
 		m.flags &= ~(uint32_t)(MSG_IN_NEW | MSG_VERIFIED);
 		m.ino = item->ino;
