@@ -76,6 +76,7 @@ PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(wildcard pop3d/dig_*.c),$(BUILD)/pop3d/pop3d-digest) \
 	   $(if $(wildcard pop3d/tls_*.c),$(BUILD)/pop3d/pop3d-tls) \
 	   $(if $(AUTH_ONLY),$(BUILD)/pop3d/pop3d-auth) \
+	   $(if $(wildcard pop3d/chk_*.c),$(BUILD)/pop3d/pop3d-checked) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
@@ -113,6 +114,8 @@ $(BUILD)/pop3d/pop3d-tls: $(call obj,$(TLS_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(TLS_LDFLAGS) -o $@ $^ $(TLS_LIBS)
 $(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
+$(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)))
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
@@ -178,4 +181,4 @@ clean:
 FORCE:
 .PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))

@@ -102,6 +102,11 @@ void auth_brake_passed(struct auth *a);
 /* auth_run.c: wait until a moment of fs_now_ms(), or until the monitor is gone. */
 void auth_wait(struct auth *a, int64_t until_ms);
 
+/* auth_program.c: a checkpassword program judges.  They set j. */
+bool auth_by_program(const struct conf *conf);
+void auth_program(struct auth *a, const char *login, const char *password, struct judgement *j);
+void auth_program_apop(struct auth *a, const char *login, const char *digest, struct judgement *j);
+
 /* auth_sasl.c: one message of an exchange; sets j where it returns SASL_VERDICT. */
 enum ipc_sasl_kind auth_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j);
 /* Forget an exchange, and wipe what it held. */

@@ -93,6 +93,10 @@ void auth_password(struct auth *a, const char *login, const char *password, stru
 	bool usable;
 	int err;
 
+	if (auth_by_program(a->conf)) {
+		auth_program(a, login, password, j);
+		return;
+	}
 	if (!auth_brake(a, login, j))
 		return;
 	err = auth_find(a, login, j);

@@ -97,6 +97,8 @@ static int answer_login(struct auth *a, struct ipc_msg *m, struct judgement *j)
 	ipc_wipe(m);
 	if (mechanism == LOGIN_USERPASS)
 		auth_password(a, login, secret, j);
+	else if (auth_by_program(a->conf))
+		auth_program_apop(a, login, secret, j);
 	else if (a->start->apop_step)
 		a->start->apop_step(a, login, secret, j);
 	else

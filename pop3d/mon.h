@@ -129,6 +129,8 @@ void mon_tls_end(struct monitor *mon, const char *why);
 
 /* mon_auth.c: what the auth role needs, and which one it is. */
 
+/* users = checkpassword:PROGRAM? */
+bool mon_by_program(const struct conf *conf);
 /* Before the session starts: is there a secrets file, is APOP offered? */
 void mon_prepare_auth(struct monitor *mon);
 /* The mechanisms that may be offered now, enum conf_mech bits; true of this moment. */

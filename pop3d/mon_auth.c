@@ -16,7 +16,7 @@
 #define MECHS_CLEAR (MECH_PLAIN | MECH_LOGIN)
 #define MECHS_PLUS  (MECH_SCRAM_SHA_1_PLUS | MECH_SCRAM_SHA_256_PLUS)
 
-static bool by_program(const struct conf *conf)
+bool mon_by_program(const struct conf *conf)
 {
 	return strncmp(conf->users, "checkpassword:", 14) == 0;
 }
@@ -38,7 +38,7 @@ static void make_timestamp(struct monitor *mon)
 void mon_prepare_auth(struct monitor *mon)
 {
 	const struct conf *conf = mon->conf;
-	bool program = by_program(conf);
+	bool program = mon_by_program(conf);
 
 	if (!program && (conf->apop || (conf->auth_mechanisms & ~(MECHS_CLEAR | MECH_EXTERNAL))))
 		mon->has_secrets = access(conf->secrets, F_OK) == 0;
@@ -54,7 +54,7 @@ uint32_t mon_mechanisms(const struct monitor *mon)
 
 	if (!clear)
 		mechs &= ~(uint32_t)MECHS_CLEAR;
-	if (by_program(mon->conf))
+	if (mon_by_program(mon->conf))
 		return mechs & MECHS_CLEAR;
 	if (!mon->has_secrets)
 		mechs &= MECHS_CLEAR | MECH_EXTERNAL;
@@ -89,7 +89,7 @@ static int open_users(struct monitor *mon, int fds[2], enum ipc_verdict *verdict
 	struct pop_why why;
 	int n = is_system ? 2 : 1;
 
-	if (by_program(mon->conf))
+	if (mon_by_program(mon->conf))
 		return 0;
 	for (int i = 0; i < n; i++) {
 		fds[i] = fs_open_trusted(is_system ? system[i] : mon->conf->users, true, i == 1,
@@ -164,7 +164,7 @@ static int ready_auth(struct monitor *mon)
 {
 	unsigned m = mon->mechanism;
 	bool digest =
-		m == LOGIN_APOP ? !by_program(mon->conf) : m > SASL_LOGIN && m != SASL_EXTERNAL;
+		m == LOGIN_APOP ? !mon_by_program(mon->conf) : m > SASL_LOGIN && m != SASL_EXTERNAL;
 	int err = 0;
 
 	if (mon->auth.fd < 0)
@@ -212,8 +212,8 @@ int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask)
 	ipc_get_u8(ask);
 	if (ipc_end(ask) < 0)
 		return POP_E_CORRUPT;
-	fd = by_program(mon->conf) ? POP_E_MISSING
-				   : fs_open_trusted(mon->conf->secrets, true, true, &why);
+	fd = mon_by_program(mon->conf) ? POP_E_MISSING
+				       : fs_open_trusted(mon->conf->secrets, true, true, &why);
 	if (fd == POP_E_MISSING) {
 		verdict = VERDICT_AUTH;
 	} else if (fd < 0) {

@@ -152,6 +152,12 @@ int mon_start_auth(struct monitor *mon)
 		struct role_rights rights = rights_of(mon, ROLE_AUTH, parent);
 		int keep[1] = { fd };
 
+		if (mon_by_program(mon->conf)) {
+			/* the program becomes the user: that needs root, and the file system */
+			rights.drop_ids = false;
+			rights.root = NULL;
+			rights.programs = true;
+		}
 		rights.cpu_s = 60;
 		role_title("pop3d-auth");
 		detach_client(mon);

@@ -100,7 +100,7 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 		_exit(STEP_PRCTL);
 	if (getppid() != r->parent)
 		_exit(STEP_PARENT);
-	if (limit(RLIMIT_NPROC, 0) < 0 || limit(RLIMIT_CORE, 0) < 0 ||
+	if ((!r->programs && limit(RLIMIT_NPROC, 0) < 0) || limit(RLIMIT_CORE, 0) < 0 ||
 	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
 		_exit(STEP_LIMITS);
 }

@@ -18,6 +18,7 @@ struct role_rights {
 	uid_t uid;     /* to become */
 	gid_t gid;
 	const char *root; /* the empty directory, or NULL: the role needs the file system */
+	bool programs;	  /* it starts programs */
 	pid_t parent;	  /* whose death ends this process */
 	unsigned files;	  /* RLIMIT_NOFILE */
 	unsigned cpu_s;	  /* RLIMIT_CPU in seconds, 0: none */
