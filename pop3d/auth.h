@@ -59,6 +59,10 @@ struct auth {
 	bool braked; /* there are penalties, and this is the key that names are hashed by */
 	bool taken;  /* for this question something was taken, to be given back */
 	uint8_t brake_key[16];
+	/* password_upgrade: kept from a yes until its answer is sent */
+	bool upgrade;
+	char upgrade_name[USER_NAME_MAX + 1], upgrade_old[USER_HASH_MAX + 1];
+	char upgrade_password[USER_PASSWORD_MAX + 1];
 	struct auth_exchange x;
 };
 

@@ -70,12 +70,26 @@ void auth_accept(const struct auth *a, struct judgement *j)
 		j->verdict = VERDICT_OK;
 }
 
+/* The hash is weaker than today's: remember what a new one is made of. */
+static void note_upgrade(struct auth *a, const struct user *u, const char *password)
+{
+	if (!a->conf->password_upgrade || a->conf->users[0] != '/' || !password_is_weak(u->hash))
+		return;
+	a->upgrade = true;
+	memcpy(a->upgrade_name, u->name, sizeof(a->upgrade_name));
+	memcpy(a->upgrade_old, u->hash, sizeof(a->upgrade_old));
+	snprintf(a->upgrade_password, sizeof(a->upgrade_password), "%s", password);
+}
+
 /* As it came, and where that differs, as RFC 4013 would have it. */
-static bool matches(const char *password, const char *hash)
+static bool matches(struct auth *a, const struct user *u, const char *password)
 {
 	char prepared[USER_PASSWORD_MAX + 1];
+	const char *hash = u->hash;
 	bool yes = password_verify(password, hash);
 
+	if (yes)
+		note_upgrade(a, u, password);
 	if (!yes && saslprep(password, strlen(password), prepared, sizeof(prepared)) > 0 &&
 	    strcmp(prepared, password) != 0) {
 		yes = password_verify(prepared, hash);
@@ -110,7 +124,7 @@ void auth_password(struct auth *a, const char *login, const char *password, stru
 	/* an app password is known by its form: no costly hash is tried in vain */
 	if (usable && auth_app(a, password, j))
 		auth_accept(a, j);
-	else if (usable ? matches(password, j->user.hash) : password_verify_dummy(password))
+	else if (usable ? matches(a, &j->user, password) : password_verify_dummy(password))
 		auth_accept(a, j);
 	else if (usable && errno == ENOMEM)
 		j->verdict = VERDICT_TEMP; /* the hash could not be computed */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "auth.h"
 #include "fsutil.h"
+#include "password.h"
 
 /* The buffers of exchanges are in it: their pages cost nothing without one. */
 static struct auth auth;
@@ -125,9 +126,36 @@ static int answer_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j)
 	return 0;
 }
 
+static void forget_upgrade(struct auth *a)
+{
+	if (!a->upgrade)
+		return;
+	a->upgrade = false;
+	explicit_bzero(a->upgrade_old, sizeof(a->upgrade_old));
+	explicit_bzero(a->upgrade_password, sizeof(a->upgrade_password));
+}
+
+/* The monitor waits for this note: an empty one says that there is nothing to do. */
+static int send_upgrade(struct auth *a, struct ipc_msg *m)
+{
+	char made[USER_HASH_MAX + 1] = "";
+	bool todo = a->upgrade && password_hash(a->upgrade_password, made, sizeof(made)) == 0;
+	int err;
+
+	ipc_wipe(m);
+	ipc_start(m, IPC_UPGRADE);
+	ipc_put_str(m, a->upgrade_name, todo ? strlen(a->upgrade_name) : 0);
+	ipc_put_str(m, a->upgrade_old, todo ? strlen(a->upgrade_old) : 0);
+	ipc_put_str(m, made, todo ? strlen(made) : 0);
+	err = ipc_send(&a->monitor, m);
+	explicit_bzero(made, sizeof(made));
+	return err == POP_E_EOF ? 0 : err;
+}
+
 static int answer(struct auth *a, struct ipc_msg *m)
 {
 	struct judgement j = { .verdict = VERDICT_AUTH };
+	bool concluded = false;
 	int err;
 
 	a->came_ms = fs_now_ms();
@@ -137,8 +165,12 @@ static int answer(struct auth *a, struct ipc_msg *m)
 	while (m->n_fds > 0 && a->n_fds < 2)
 		a->fds[a->n_fds++] = ipc_take_fd(m);
 	err = m->type == IPC_AUTH_ASK ? answer_login(a, m, &j) : answer_sasl(a, m, &j);
+	concluded = m->type == IPC_AUTH_ANSWER || m->payload[0] == SASL_VERDICT;
 	if (err == 0)
 		err = ipc_send(&a->monitor, m);
+	if (err == 0 && j.verdict == VERDICT_OK && concluded && a->conf->password_upgrade)
+		err = send_upgrade(a, m);
+	forget_upgrade(a);
 	while (a->n_fds > 0)
 		close(a->fds[--a->n_fds]);
 	if (a->secrets_fd >= 0)

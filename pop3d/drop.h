@@ -15,6 +15,8 @@ struct drop {
 	struct maildrop *md;
 	struct ipc monitor, session, digester;
 	int lock_fd;	/* holds the session lock */
+	int login_fd;	/* the time of the last login, or -1 */
+	bool delayed;	/* it was too short ago */
 	unsigned notes; /* sent so far */
 };
 

@@ -4,8 +4,12 @@
  * Runs in:  maildrop, as the mailbox's owner.
  * Trusts:   the monitor.  Not the session, and not the mail.
  */
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
+#include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 #include "drop.h"
 #include "session_lock.h"
@@ -25,16 +29,56 @@ static enum ipc_verdict verdict_of(int err)
 	}
 }
 
+/*
+ * login_delay: the time of the last login is that of the file `login`.  Under the
+ * session lock, so two at once cannot both be the first.  POP_E_TIME: too soon.
+ */
+static int keep_delay(struct drop *d, struct pop_why *why)
+{
+	uint32_t delay = d->start->conf->login_delay;
+	time_t now = time(NULL);
+	struct stat st;
+	int err = 0;
+
+	if (delay == 0)
+		return 0;
+	d->login_fd = openat(d->start->state_fd, "login",
+			     O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	/* an empty file is as new as this login; one from the future counts for nothing */
+	if (d->login_fd >= 0 && fstat(d->login_fd, &st) == 0 && st.st_size > 0 &&
+	    st.st_mtime <= now && now - st.st_mtime < (time_t)delay)
+		err = pop_why(why, POP_E_TIME, "the last login was %lld s ago",
+			      (long long)(now - st.st_mtime));
+	return err;
+}
+
+/* This login is the last one now.  That it cannot be kept does not fail the session. */
+static void note_login(struct drop *d)
+{
+	if (d->login_fd < 0)
+		return;
+	if (pwrite(d->login_fd, "\n", 1, 0) != 1 || futimens(d->login_fd, NULL) < 0)
+		drop_note(d, LOG_WARNING, "the time of this login cannot be kept");
+	close(d->login_fd);
+	d->login_fd = -1;
+}
+
 static int lock_and_open(struct drop *d, struct pop_why *why)
 {
 	const struct conf *conf = d->start->conf;
 	struct lock_record self;
+	int err;
 
 	lock_record_self(&self, d->start->address);
 	d->lock_fd =
 		session_lock_take(d->start->state_fd, (int)conf->lock_timeout * 1000, &self, why);
 	if (d->lock_fd < 0)
 		return d->lock_fd;
+	err = keep_delay(d, why);
+	if (err < 0) {
+		d->delayed = true;
+		return err;
+	}
 	d->env = (struct maildrop_env){
 		.spec = d->start->spec,
 		.state_fd = d->start->state_fd,
@@ -55,7 +99,7 @@ static int tell_ready(struct drop *d, int err, const struct pop_why *why)
 	struct ipc_msg m;
 
 	ipc_start(&m, IPC_DROP_READY);
-	ipc_put_u8(&m, (uint8_t)verdict_of(err));
+	ipc_put_u8(&m, (uint8_t)(d->delayed ? VERDICT_DELAY : verdict_of(err)));
 	ipc_put_u8(&m, err == 0 && maildrop_read_only(d->md));
 	ipc_put_u64(&m, err == 0 ? maildrop_count(d->md) : 0);
 	ipc_put_u64(&m, err == 0 ? maildrop_octets(d->md) : 0);
@@ -65,7 +109,7 @@ static int tell_ready(struct drop *d, int err, const struct pop_why *why)
 
 int drop_run(struct drop_start *start)
 {
-	struct drop d = { .start = start, .lock_fd = -1 };
+	struct drop d = { .start = start, .lock_fd = -1, .login_fd = -1 };
 	struct pop_why why = { "" };
 	int err;
 
@@ -77,6 +121,8 @@ int drop_run(struct drop_start *start)
 	err = lock_and_open(&d, &why);
 	if (err < 0 && why.text[0] == '\0')
 		pop_why(&why, err, "%s", pop_strerror(err));
+	if (err == 0)
+		note_login(&d);
 	if (tell_ready(&d, err, &why) < 0)
 		err = POP_E_EOF;
 	if (err == 0) {

@@ -54,7 +54,7 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	[IPC_BRAKE_KEY]       = { "BRAKE_KEY",       MON, AUT, NOTE,    PH_AUTH, 16, 16,      0, 0, 1,    0 },
 	[IPC_BRAKE_ASK]       = { "BRAKE_ASK",       AUT, MON, REQUEST, PH_AUTH, 17, 17,      0, 0, 0,    IPC_BRAKE_ANSWER },
 	[IPC_BRAKE_ANSWER]    = { "BRAKE_ANSWER",    MON, AUT, ANSWER,  PH_AUTH, 21, 21,      0, 0, 0,    0 },
-	[IPC_UPGRADE]         = { "UPGRADE",         AUT, MON, NOTE,    ANY,      6, 2048,    0, 0, 1,    0 },
+	[IPC_UPGRADE]         = { "UPGRADE",         AUT, MON, NOTE,    ANY,      6, 2048,    0, 0, 128,  0 },
 	[IPC_DROP_READY]      = { "DROP_READY",      DRP, MON, NOTE,    PH_OPEN, 20, 1024,    0, 0, 1,    0 },
 	[IPC_DOTLOCK_ASK]     = { "DOTLOCK_ASK",     DRP, MON, REQUEST, ANY,      1, 1,       0, 0, 100000, IPC_DOTLOCK_ANSWER },
 	[IPC_DOTLOCK_ANSWER]  = { "DOTLOCK_ANSWER",  MON, DRP, ANSWER,  ANY,      3, 1024,    0, 0, 100000, 0 },
@@ -102,10 +102,10 @@ const char *ipc_type_name(enum ipc_type type)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-	static const char *const names[] = { "nobody",	 "monitor", "session", "auth",
-					     "maildrop", "digest",  "tls",     "keeper" };
+	static const char *const names[] = { "nobody", "monitor", "session", "auth",  "maildrop",
+					     "digest", "tls",	  "keeper",  "writer" };
 
-	return role <= ROLE_KEEPER ? names[role] : "unknown";
+	return role <= ROLE_WRITER ? names[role] : "unknown";
 }
 
 const char *ipc_mechanism_name(unsigned mechanism)

@@ -32,6 +32,7 @@ enum ipc_role {
 	ROLE_DIGEST,
 	ROLE_TLS,
 	ROLE_KEEPER,
+	ROLE_WRITER, /* of upgraded hashes; it has no pair */
 };
 
 /* The phase of a session; the monitor owns it and takes nobody's word for it. */

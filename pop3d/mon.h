@@ -86,6 +86,8 @@ struct monitor {
 	struct penalty penalty; /* mapped when there is need */
 	bool told_brake;	/* ... the key to this auth role */
 	bool taken;		/* what penalty_look() said of the open question */
+	bool awaits_upgrade;	/* auth has said yes and will send a note */
+	bool upgrade_due;	/* it has come, and there is something to do */
 	bool told_tls;		/* to this auth role */
 	char apop[300];		/* the timestamp of the greeting, "": no APOP */
 	bool dotlocked;		/* a dotlock that the monitor made is there */
@@ -143,6 +145,11 @@ int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask);
 /* mon_brake.c: penalties of before; before a question: does auth have to look? */
 int mon_tell_brake(struct monitor *mon);
 int mon_answer_brake(struct monitor *mon, struct ipc_msg *ask);
+
+/* mon_upgrade.c: auth's note that follows a yes, where password_upgrade is set. */
+int mon_take_upgrade(struct monitor *mon, struct ipc_msg *note);
+/* The client was answered, or the note has come: do what is due, and let auth end. */
+void mon_upgrade(struct monitor *mon);
 
 /* mon_login.c: from LOGIN_ASK or SASL_ASK to its answer. */
 int mon_answer_login(struct monitor *mon, struct ipc_msg *ask);

@@ -159,6 +159,8 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 	if (verdict == VERDICT_OK && kind != MAILDROP_MBOX && kind != MAILDROP_MAILDIR)
 		return POP_E_CORRUPT;
 	l->spec.kind = (enum maildrop_kind)kind;
+	mon->awaits_upgrade = verdict == VERDICT_OK && mon->conf->password_upgrade;
+	mon->upgrade_due = false;
 	if (verdict == VERDICT_AUTH)
 		mon->failures++;
 	if (mon->session.fd < 0)
@@ -223,7 +225,7 @@ int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)
 	close(mon->drop_session_fd);
 	mon->drop_session_fd = -1;
 	mon_log_login(mon, count, octets);
-	ipc_close(&mon->auth); /* its work is done */
+	mon_upgrade(mon);
 	mon_release_client(mon);
 	return err == POP_E_EOF ? 0 : err;
 }

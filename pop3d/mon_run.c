@@ -104,7 +104,8 @@ static void session_event(struct monitor *mon)
 	mon_drop_pair(mon, &mon->session, err);
 	mon_release_client(mon);
 	mon_tls_end(mon, NULL);
-	ipc_close(&mon->auth);
+	if (!mon->awaits_upgrade)
+		ipc_close(&mon->auth);
 	if (mon->drop_session_fd >= 0) {
 		close(mon->drop_session_fd);
 		mon->drop_session_fd = -1;
@@ -120,6 +121,8 @@ static void auth_event(struct monitor *mon)
 		err = mon_answer_secrets(mon, &m);
 	else if (err == 0 && m.type == IPC_BRAKE_ASK)
 		err = mon_answer_brake(mon, &m);
+	else if (err == 0 && m.type == IPC_UPGRADE)
+		err = mon_take_upgrade(mon, &m);
 	else if (err == 0)
 		err = mon_take_auth_answer(mon, &m);
 	ipc_wipe(&m);
@@ -199,6 +202,14 @@ static void log_death(struct monitor *mon, enum ipc_role role, int status)
 {
 	const char *step = WIFEXITED(status) ? role_failed_step(WEXITSTATUS(status)) : NULL;
 
+	if (role == ROLE_WRITER && WIFEXITED(status) && !step) {
+		if (WEXITSTATUS(status) == EX_OK)
+			mon_log_drop(mon, LOG_NOTICE,
+				     "a stronger hash of the password is kept now");
+		else
+			mon_log_error(mon, "password_upgrade: the users file cannot be written");
+		return;
+	}
 	if (WIFSIGNALED(status))
 		mon_log_error(mon, "the %s role was killed by signal %d", ipc_role_name(role),
 			      WTERMSIG(status));

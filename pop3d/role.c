@@ -77,6 +77,32 @@ static void give_up_ids(const struct role_rights *r)
 		_exit(STEP_STILL_ROOT);
 }
 
+static int limit_caps(uint32_t keep, struct pop_why *why)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+
+	if (syscall(SYS_capget, &head, data) < 0)
+		return pop_why_errno(why, "capget");
+	data[0].effective = data[0].permitted &= keep;
+	data[0].inheritable = 0;
+	data[1].effective = data[1].permitted = data[1].inheritable = 0;
+	if (syscall(SYS_capset, &head, data) < 0)
+		return pop_why_errno(why, "capset");
+	return 0;
+}
+
+/* Root in one directory, who can give a new file to the owner of the old one. */
+static void become_writer(const struct role_rights *r)
+{
+	struct pop_why why;
+
+	if (chroot(r->root_writer) < 0 || chdir("/") < 0)
+		_exit(STEP_CHROOT);
+	if (limit_caps(1U << CAP_CHOWN, &why) < 0)
+		_exit(STEP_PRCTL);
+}
+
 static void default_signals(void)
 {
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
@@ -94,6 +120,8 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 	default_signals();
 	if (r->drop_ids)
 		give_up_ids(r);
+	if (r->root_writer)
+		become_writer(r);
 	/* PDEATHSIG after the change of ids, which would clear it */
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
@@ -190,8 +218,6 @@ int role_limit_root(struct pop_why *why)
 {
 	const uint32_t keep =
 		1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_SYS_CHROOT | 1U << CAP_CHOWN;
-	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
-	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
 	/*
 	 * The bounding set first, while SETPCAP is there.  Where a service manager
@@ -201,12 +227,5 @@ int role_limit_root(struct pop_why *why)
 		if (!(cap < 32 && (keep >> cap & 1)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
 		    errno == EINVAL)
 			break;
-	if (syscall(SYS_capget, &head, data) < 0)
-		return pop_why_errno(why, "capget");
-	data[0].effective = data[0].permitted &= keep;
-	data[0].inheritable = 0;
-	data[1].effective = data[1].permitted = data[1].inheritable = 0;
-	if (syscall(SYS_capset, &head, data) < 0)
-		return pop_why_errno(why, "capset");
-	return 0;
+	return limit_caps(keep, why);
 }

@@ -17,11 +17,12 @@ struct role_rights {
 	bool drop_ids; /* started as root: change root and ids */
 	uid_t uid;     /* to become */
 	gid_t gid;
-	const char *root; /* the empty directory, or NULL: the role needs the file system */
-	bool programs;	  /* it starts programs */
-	pid_t parent;	  /* whose death ends this process */
-	unsigned files;	  /* RLIMIT_NOFILE */
-	unsigned cpu_s;	  /* RLIMIT_CPU in seconds, 0: none */
+	const char *root_writer; /* a root that stays root's: the directory to write in */
+	const char *root;	 /* the empty directory, or NULL: the role needs the file system */
+	bool programs;		 /* it starts programs */
+	pid_t parent;		 /* whose death ends this process */
+	unsigned files;		 /* RLIMIT_NOFILE */
+	unsigned cpu_s;		 /* RLIMIT_CPU in seconds, 0: none */
 };
 
 /*

@@ -199,5 +199,170 @@ class Brake(Case):
         self.assertFalse((site.top / "run/penalty").exists())
 
 
+class LoginDelay(Case):
+    def test_delay(self):
+        """RFC 2449: announced, and kept by the maildrop's owner."""
+        site = self.open(login_delay=2)
+        session = site.login()
+        self.assertIn("LOGIN-DELAY 2", session.lines("CAPA"))
+        session.quit()
+        answer, _ = self.attempt(site, password=PASSWORD)
+        self.assertTrue(answer.startswith(b"-ERR [LOGIN-DELAY]"), answer)
+        # a wrong password is told as such, and does not count as a login
+        self.assertTrue(self.attempt(site)[0].startswith(b"-ERR [AUTH]"))
+        site.logged("the last login was")
+        path = site.top / "state/alice/login"
+        stamp = path.stat()
+        self.assertEqual((stamp.st_uid, stamp.st_mode & 0o777),
+                         (site.users["alice"].uid, 0o600))
+        os.utime(path, (stamp.st_atime, stamp.st_mtime - 2))
+        answer, _ = self.attempt(site, password=PASSWORD)
+        self.assertTrue(answer.startswith(b"+OK"), answer)
+        answer, _ = self.attempt(site, password=PASSWORD)
+        self.assertTrue(answer.startswith(b"-ERR [LOGIN-DELAY]"), answer)
+
+    def test_clock_set_back(self):
+        site = self.open(login_delay=1000)
+        site.login().quit()
+        os.utime(site.top / "state/alice/login", (4e9, 4e9))
+        site.login().quit()
+
+    def test_again_in_one_session(self):
+        site = self.open(login_delay=1000)
+        site.login().quit()
+        session = site.start()
+        session.greeting()
+        for _ in range(3):
+            session.expect("USER alice", "+OK...")
+            session.expect("PASS " + PASSWORD, "-ERR [LOGIN-DELAY]...")
+        session.quit()
+
+    def test_off(self):
+        site = self.open()
+        site.login().quit()
+        self.assertFalse((site.top / "state/alice/login").exists())
+
+
+class Upgrade(Case):
+    WEAK = "$1$saltsalt"
+
+    def open(self, **options):
+        site = super().open(password_upgrade="yes", **options)
+        site.add_user("alice", field=common.make_hash(PASSWORD, self.WEAK),
+                      uid=site.users["alice"].uid)
+        site.add_user("bob", messages=MAIL)
+        return site
+
+    def hash_of(self, site, name="alice"):
+        for line in (site.top / "etc/users").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return line.split(":")[1]
+        return None
+
+    def test_upgrade(self):
+        site = self.open()
+        bob = self.hash_of(site, "bob")
+        self.assertTrue(self.hash_of(site).startswith("$1$"))
+        self.assertTrue(self.attempt(site)[0].startswith(b"-ERR"))
+        self.assertTrue(self.hash_of(site).startswith("$1$"))
+        before = (site.top / "etc/users").stat()
+        site.login().quit()
+        self.assertRegex(self.hash_of(site), r"^(\{CRYPT\})?\$(y|gy|2b|6)\$")
+        self.assertEqual(self.hash_of(site, "bob"), bob)
+        after = (site.top / "etc/users").stat()
+        self.assertEqual((before.st_uid, before.st_gid, before.st_mode),
+                         (after.st_uid, after.st_gid, after.st_mode))
+        site.logged("a stronger hash")
+        strong = self.hash_of(site)
+        site.login().quit()
+        self.assertEqual(self.hash_of(site), strong)
+        self.assertEqual(sorted(path.name for path in (site.top / "etc").iterdir()),
+                         ["pop3d.conf", "users"])
+
+    def test_client_that_leaves_at_once(self):
+        site = self.open()
+        session = site.start()
+        session.send("USER alice\r\nPASS %s\r\nQUIT\r\n" % PASSWORD)
+        for _ in range(4):
+            session.expect(None, "+OK...")
+        session.ended()
+        self.assertFalse(self.hash_of(site).startswith("$1$"))
+
+    def test_by_sasl(self):
+        import test_sasl
+        site = self.open()
+        session = site.start()
+        session.greeting()
+        session.expect("AUTH PLAIN " + test_sasl.plain(), "+OK...")
+        session.quit()
+        self.assertFalse(self.hash_of(site).startswith("$1$"))
+
+    def test_secrets_follow(self):
+        """The records of the secrets file count for the new hash as for the old one."""
+        import test_sasl
+        site = self.open(auth_mechanisms=test_sasl.ALL)
+        site.admin("user", "passwd", "alice", "--scram", stdin=PASSWORD.encode())
+        made = json.loads(site.admin("--json", "user", "app", "add", "alice", "phone"))
+        # as if the hash had been made long ago: weak, and the records are bound to it
+        path = site.top / "etc/secrets"
+        old = self.hash_of(site)
+        site.add_user("alice", field=common.make_hash(PASSWORD, self.WEAK),
+                      uid=site.users["alice"].uid)
+        text = "".join(line.rpartition(":")[0] + "\n" if ":SCRAM" in line else line + "\n"
+                       for line in path.read_text().splitlines())
+        path.write_text(text)
+        self.assertNotEqual(self.hash_of(site), old)
+        site.login().quit()
+        self.assertFalse(self.hash_of(site).startswith("$1$"))
+        self.assertEqual(len(path.read_text().splitlines()), len(text.splitlines()))
+        for login in (test_sasl.scram,):
+            session = site.start()
+            session.greeting()
+            self.assertTrue(login(session).startswith(b"+OK"))
+            session.quit()
+        self.assertTrue(self.attempt(site, password=made["password"])[0].startswith(b"+OK"))
+
+    def test_apart(self):
+        """A secrets file elsewhere could not follow: nothing is changed."""
+        site = self.open(secrets="/dev/null")
+        site.login().quit()
+        self.assertTrue(self.hash_of(site).startswith("$1$"))
+        site.logged("must be in one directory")
+
+    def test_read_only(self):
+        """A users file that cannot be written is logged; the login has worked."""
+        site = self.open()
+        (site.top / "etc/users.new").mkdir()
+        session = site.login()
+        session.expect("STAT", "+OK 1...")
+        session.quit()
+        site.logged("cannot be written")
+        self.assertTrue(self.hash_of(site).startswith("$1$"))
+
+    def test_off(self):
+        site = self.open()
+        site.configure(password_upgrade="no")
+        site.login().quit()
+        self.assertTrue(self.hash_of(site).startswith("$1$"))
+
+    def test_many_at_once(self):
+        """Seven users log in at one time: the file has every entry, each with a new hash."""
+        site = self.open()
+        names = ["user%d" % number for number in range(7)]
+        for name in names:
+            site.add_user(name, messages=MAIL, field=common.make_hash(PASSWORD, self.WEAK))
+        sessions = [site.start() for _ in names]
+        for name, session in zip(names, sessions):
+            session.greeting()
+            session.send("USER %s\r\nPASS %s\r\nQUIT\r\n" % (name, PASSWORD))
+        for session in sessions:
+            for _ in range(3):
+                session.expect(None, "+OK...")
+            session.ended()
+        weak = [name for name in names if self.hash_of(site, name).startswith("$1$")]
+        self.assertEqual(weak, [])
+        self.assertEqual(len((site.top / "etc/users").read_text().splitlines()), 9)
+
+
 if __name__ == "__main__":
     common.main()
