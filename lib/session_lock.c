@@ -34,16 +34,19 @@ static void read_line_of(const char *path, char *out, size_t size)
 		close(fd);
 }
 
-/* Field 22 of /proc/PID/stat, 0 where it is not known. */
-static uint64_t start_time_of(pid_t pid)
+/* Fields 22 and 3 of /proc/PID/stat: when it began, 0 where it is not known, and its state. */
+static uint64_t start_time_of(pid_t pid, char *state)
 {
 	char path[64], text[1024], *p;
 	uint64_t ticks = 0;
 
+	*state = '?';
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
 	read_line_of(path, text, sizeof(text));
 	/* the second field is the program's name in brackets, and may hold anything */
 	p = strrchr(text, ')');
+	if (p && p[1] == ' ')
+		*state = p[2];
 	for (int field = 3; p && field <= 22; field++) {
 		p = strchr(p, ' ');
 		p = p ? p + 1 : NULL;
@@ -63,9 +66,11 @@ static void host_and_boot(char host[256], char boot_id[40])
 
 void lock_record_self(struct lock_record *r, const char *address)
 {
+	char state;
+
 	memset(r, 0, sizeof(*r));
 	r->pid = getpid();
-	r->start_time = start_time_of(r->pid);
+	r->start_time = start_time_of(r->pid, &state);
 	host_and_boot(r->host, r->boot_id);
 	snprintf(r->address, sizeof(r->address), "%s", address ? address : "");
 	r->since = time(NULL);
@@ -73,15 +78,19 @@ void lock_record_self(struct lock_record *r, const char *address)
 
 int lock_record_alive(const struct lock_record *r)
 {
-	char host[256], boot_id[40];
+	char host[256], boot_id[40], state;
+	uint64_t start_time;
 
 	host_and_boot(host, boot_id);
 	if (strcmp(host, r->host) != 0 || strcmp(boot_id, r->boot_id) != 0)
 		return POP_E_MISSING;
 	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
 		return 0;
-	/* another process may have got the number since */
-	return start_time_of(r->pid) == r->start_time;
+	start_time = start_time_of(r->pid, &state);
+	if (state == 'Z' || state == 'X') /* nobody has waited for it yet */
+		return 0;
+	/* another process may have got the number since; where /proc hides it, it is alive */
+	return start_time == 0 || start_time == r->start_time;
 }
 
 /* Append s with everything but plain visible ASCII percent-encoded. */

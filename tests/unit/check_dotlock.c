@@ -140,13 +140,31 @@ START_TEST(in_the_way)
 }
 END_TEST
 
+/* When a process began, as its record would say. */
+static uint64_t start_of(pid_t pid)
+{
+	char path[64];
+	const char *p;
+
+	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+	p = strrchr(scratch_read(path), ')');
+	for (int field = 3; field <= 22; field++)
+		p = strchr(p, ' ') + 1;
+	return strtoull(p, NULL, 10);
+}
+
 /* Of ours: alive, dead, another start of the same pid, another boot, another host. */
 START_TEST(ours)
 {
 	pid_t dead = fork();
+	siginfo_t info;
 
 	if (dead == 0)
 		_exit(0);
+	/* Dead, though nobody has waited for it. */
+	ck_assert_int_eq(waitid(P_PID, (id_t)dead, &info, WEXITED | WNOWAIT), 0);
+	others(NULL, NULL, dead, start_of(dead));
+	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), 0);
 	ck_assert_int_eq(waitpid(dead, NULL, 0), dead);
 	others(NULL, NULL, getppid(), 0); /* not its start time: another process had the number */
 	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), 0);
