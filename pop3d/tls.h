@@ -70,6 +70,8 @@ int tls_ctx_new(struct tls *t);
 int tls_cert_choose(SSL *ssl, void *tls);
 /* Read them, check their dates, make them this connection's.  0, or *why says what is wrong. */
 int tls_cert_use(struct tls *t, struct pop_why *why);
+/* Free what only a handshake needs. */
+void tls_forget(struct tls *t);
 /* A line for the log. */
 void tls_note(struct tls *t, int level, const char *text);
 
@@ -77,11 +79,14 @@ void tls_note(struct tls *t, int level, const char *text);
 OSSL_LIB_CTX *tls_provider_open(struct ipc *keeper);
 /* A handle for the private half of this public key, the caller's; NULL: of no kind that we use. */
 EVP_PKEY *tls_provider_key(EVP_PKEY *pub);
+/* Its keys and its cipher must be freed before. */
+void tls_provider_close(void);
 /* The keeper would not sign. */
 bool tls_provider_refused(void);
 
 /* tls_ticket.c: 0, POP_E_SYS. */
 int tls_ticket_use(SSL_CTX *ctx, OSSL_LIB_CTX *library, struct ipc *keeper);
+void tls_ticket_forget(void);
 #define TLS_TICKET_CIPHER "POP3D-TICKET"
 extern const OSSL_DISPATCH tls_ticket_cipher[];
 

@@ -6,6 +6,7 @@
  * Trusts:   the monitor, which opened the files.  Not the server name: it only
  *           ever chooses among what is configured.
  */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -65,6 +66,16 @@ static void forget(struct tls *t)
 	SSL_certs_clear(t->ssl);
 	while (t->n_chains > 0)
 		cert_chain_release(&t->chains[--t->n_chains]);
+}
+
+void tls_forget(struct tls *t)
+{
+	forget(t);
+	tls_ticket_forget();
+	tls_provider_close();
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 static int use_all(struct tls *t, const int *fds, unsigned n, struct pop_why *why)

@@ -23,6 +23,7 @@
 #define PUBLIC_HALF "pop3d-public-half" /* octet_ptr: an EVP_PKEY */
 
 static OSSL_LIB_CTX *library;
+static OSSL_PROVIDER *provider_handle;
 static struct ipc *keeper;
 static bool refused;
 
@@ -324,7 +325,7 @@ OSSL_LIB_CTX *tls_provider_open(struct ipc *to)
 	keeper = to;
 	library = OSSL_LIB_CTX_new();
 	if (!library || OSSL_PROVIDER_add_builtin(library, "pop3d-keeper", init_provider) != 1 ||
-	    !OSSL_PROVIDER_load(library, "pop3d-keeper"))
+	    !(provider_handle = OSSL_PROVIDER_load(library, "pop3d-keeper")))
 		return NULL;
 	return library;
 }
@@ -348,6 +349,14 @@ EVP_PKEY *tls_provider_key(EVP_PKEY *pub)
 		EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params);
 	EVP_PKEY_CTX_free(ctx);
 	return key;
+}
+
+void tls_provider_close(void)
+{
+	OSSL_PROVIDER_unload(provider_handle);
+	OSSL_LIB_CTX_free(library);
+	provider_handle = NULL;
+	library = NULL;
 }
 
 bool tls_provider_refused(void)

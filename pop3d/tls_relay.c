@@ -20,9 +20,12 @@
 #include "fsutil.h"
 #include "tls.h"
 
+#define IDLE_MS 1000
+
 struct relay {
 	struct tls *t;
 	int plain;	    /* the session's end, -1 when it has ended */
+	bool lean;	    /* what only a handshake needs was freed */
 	bool in_over;	    /* nothing more comes from the client */
 	bool told_session;  /* and the session knows */
 	uint8_t *answers;   /* [TLS_PLAIN], from the session */
@@ -132,7 +135,7 @@ static int wait_any(struct relay *r, int64_t stalled_ms)
 		{ .fd = full ? c->out : -1, .events = POLLOUT },
 		{ .fd = r->plain },
 	};
-	int wait_ms = -1;
+	int wait_ms = r->lean ? -1 : IDLE_MS;
 
 	fds[2].events = (short)((full ? 0 : POLLIN) | (r->clear_until > 0 ? POLLOUT : 0));
 	if (full) {
@@ -144,7 +147,11 @@ static int wait_any(struct relay *r, int64_t stalled_ms)
 	}
 	if (fds[2].events == 0)
 		fds[2].fd = -1; /* its end is seen when we read again */
-	poll(fds, 3, wait_ms);
+	/* a session that stays for a while is worth some work; a short one never pays for it */
+	if (poll(fds, 3, wait_ms) == 0 && !full) {
+		tls_forget(r->t);
+		r->lean = true;
+	}
 	return 0;
 }
 

@@ -174,6 +174,12 @@ static int choose_key(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_C
 	return EVP_DecryptInit_ex2(ctx, cipher, NULL, NULL, NULL) == 1 && set_mac(mac) ? 2 : -1;
 }
 
+void tls_ticket_forget(void)
+{
+	EVP_CIPHER_free(cipher);
+	cipher = NULL;
+}
+
 int tls_ticket_use(SSL_CTX *ctx, OSSL_LIB_CTX *library, struct ipc *to)
 {
 	keeper = to;
