@@ -32,6 +32,11 @@ int key_check_content(uint32_t scheme, const uint8_t *data, size_t len);
 int key_sign(EVP_PKEY *key, uint32_t scheme, const uint8_t *data, size_t len, uint8_t *sig,
 	     size_t *sig_len);
 
+/* Read a private key, PEM.  NULL: *why says what is wrong.  The descriptor stays the caller's. */
+EVP_PKEY *key_load(int fd, struct pop_why *why);
+/* Does the key belong to this public key (DER, SubjectPublicKeyInfo)? */
+bool key_is_private_half(EVP_PKEY *key, const uint8_t *pub, size_t len);
+
 /* Keys and cipher for tickets, loaded at the first use. */
 struct key_tickets {
 	int fd; /* -1: there is no file, and so no tickets */

@@ -7,21 +7,14 @@
  *           stands in ipc.c; what may be signed in key_sign.c.
  */
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-#include "fsutil.h"
 #include "ipc.h"
 #include "key.h"
 #include "role.h"
-
-#define KEY_FILE_MAX 65536
 
 struct key_set {
 	int fds[ROLE_KEYS_MAX];
@@ -47,43 +40,6 @@ static void note(struct keeper *k, int level, const char *text)
 	ipc_send(&k->monitor, &m);
 }
 
-/* Never ask anybody for a password. */
-static int no_password(char *buf, int size, int rwflag, void *asked)
-{
-	(void)buf;
-	(void)size;
-	(void)rwflag;
-	*(bool *)asked = true;
-	return -1;
-}
-
-static EVP_PKEY *read_key(int fd, struct pop_why *why)
-{
-	EVP_PKEY *key = NULL;
-	bool encrypted = false;
-	BIO *bio = NULL;
-	char *text;
-	size_t len;
-	int err = fs_read_file(fd, KEY_FILE_MAX, &text, &len);
-
-	if (err < 0) {
-		pop_why(why, err, "cannot be read: %s", pop_strerror(err));
-		return NULL;
-	}
-	bio = BIO_new_mem_buf(text, (int)len);
-	if (bio)
-		key = PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted);
-	BIO_free(bio);
-	explicit_bzero(text, len);
-	free(text);
-	if (!key)
-		pop_why(why, POP_E_SYNTAX, "%s",
-			encrypted ? "is encrypted; it must be readable without a password"
-				  : "holds no private key in PEM that can be used");
-	ERR_clear_error();
-	return key;
-}
-
 static void load_keys(struct keeper *k, struct key_set *set)
 {
 	struct pop_why one;
@@ -92,7 +48,7 @@ static void load_keys(struct keeper *k, struct key_set *set)
 		return;
 	set->loaded = true;
 	for (unsigned i = 0; i < set->n; i++) {
-		set->keys[i] = read_key(set->fds[i], &one);
+		set->keys[i] = key_load(set->fds[i], &one);
 		close(set->fds[i]);
 		if (!set->keys[i] && set->n == 1)
 			pop_why(&k->why, 0, "the private key %s", one.text);
@@ -101,21 +57,11 @@ static void load_keys(struct keeper *k, struct key_set *set)
 	}
 }
 
-static bool is_public_half(EVP_PKEY *key, const uint8_t *pub, size_t len)
-{
-	uint8_t *der = NULL;
-	int n = i2d_PUBKEY(key, &der);
-	bool same = n > 0 && (size_t)n == len && memcmp(der, pub, len) == 0;
-
-	OPENSSL_free(der);
-	return same;
-}
-
 static EVP_PKEY *find_in(struct keeper *k, struct key_set *set, const uint8_t *pub, size_t len)
 {
 	load_keys(k, set);
 	for (unsigned i = 0; i < set->n; i++)
-		if (set->keys[i] && is_public_half(set->keys[i], pub, len))
+		if (set->keys[i] && key_is_private_half(set->keys[i], pub, len))
 			return set->keys[i];
 	return NULL;
 }

@@ -7,8 +7,8 @@
  */
 #include <limits.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
-#include <openssl/rand.h>
 #include "ipc.h"
 #include "key.h"
 
@@ -63,7 +63,8 @@ int key_ticket_seal(struct key_tickets *t, const uint8_t *state, size_t n, uint8
 	if (n > INT_MAX)
 		return POP_E_LONG;
 	memcpy(out, k->id, TICKET_KEY_ID_LEN);
-	if (RAND_bytes(nonce, NONCE_LEN) != 1 ||
+	/* the kernel's: OpenSSL's own generator would first have to be made */
+	if (getrandom(nonce, NONCE_LEN, 0) != NONCE_LEN ||
 	    EVP_EncryptInit_ex2(t->ctx, t->cipher, k->key, nonce, NULL) != 1 ||
 	    EVP_EncryptUpdate(t->ctx, NULL, &len, k->id, TICKET_KEY_ID_LEN) != 1 ||
 	    EVP_EncryptUpdate(t->ctx, body, &len, state, (int)n) != 1 || len != (int)n ||

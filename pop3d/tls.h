@@ -77,8 +77,8 @@ void tls_note(struct tls *t, int level, const char *text);
 
 /* tls_provider.c: the provider behind which the keeper is; NULL: out of memory. */
 OSSL_LIB_CTX *tls_provider_open(struct ipc *keeper);
-/* A handle for the private half of this public key, the caller's; NULL: of no kind that we use. */
-EVP_PKEY *tls_provider_key(EVP_PKEY *pub);
+/* A handle for the private key of this certificate, the caller's; NULL: of no kind that we use. */
+EVP_PKEY *tls_provider_key(X509 *cert);
 /* Its keys and its cipher must be freed before. */
 void tls_provider_close(void);
 /* The keeper would not sign. */

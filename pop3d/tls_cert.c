@@ -28,7 +28,7 @@ void tls_note(struct tls *t, int level, const char *text)
 static int use_one(struct tls *t, struct cert_chain *chain, struct pop_why *why)
 {
 	STACK_OF(X509) *others = sk_X509_new_null();
-	EVP_PKEY *key = tls_provider_key(X509_get0_pubkey(chain->certs[0]));
+	EVP_PKEY *key = tls_provider_key(chain->certs[0]);
 	int err = 0;
 
 	for (unsigned i = 1; i < chain->n && others; i++)

@@ -1,7 +1,7 @@
 /*
  * tls_provider.c - an OpenSSL provider whose private keys are in the keeper.
  *
- * A key here is the public half of a certificate's key; a signature is a
+ * A key here is a certificate, whose public half it has; a signature is a
  * question to the keeper, with the whole content, so that the keeper can see
  * what it signs.  The provider lives in a library context of its own: nothing
  * of the default one is ever chosen from it, or the other way round.
@@ -20,7 +20,7 @@
 #include <openssl/rsa.h>
 #include "tls.h"
 
-#define PUBLIC_HALF "pop3d-public-half" /* octet_ptr: an EVP_PKEY */
+#define CERTIFICATE "pop3d-certificate" /* octet_ptr: an X509 */
 
 static OSSL_LIB_CTX *library;
 static OSSL_PROVIDER *provider_handle;
@@ -28,11 +28,13 @@ static struct ipc *keeper;
 static bool refused;
 
 struct handle {
-	EVP_PKEY *pub;
+	X509 *cert;
+	EVP_PKEY *pub; /* the certificate's */
 };
 
 struct signing {
 	EVP_PKEY *pub; /* borrowed: the handle outlives the operation */
+	X509 *cert;
 	char digest[16];
 	int padding;
 };
@@ -48,7 +50,7 @@ static void handle_free(void *data)
 	struct handle *h = data;
 
 	if (h)
-		EVP_PKEY_free(h->pub);
+		X509_free(h->cert);
 	free(h);
 }
 
@@ -67,21 +69,22 @@ static int handle_match(const void *a, const void *b, int selection)
 
 static int handle_import(void *data, int selection, const OSSL_PARAM params[])
 {
-	const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, PUBLIC_HALF);
+	const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, CERTIFICATE);
 	struct handle *h = data;
-	const void *pub;
+	const void *cert;
 	size_t used;
 
 	(void)selection;
-	if (!p || OSSL_PARAM_get_octet_ptr(p, &pub, &used) != 1)
+	if (!p || OSSL_PARAM_get_octet_ptr(p, &cert, &used) != 1)
 		return 0;
-	h->pub = (EVP_PKEY *)(uintptr_t)pub;
-	return EVP_PKEY_up_ref(h->pub);
+	h->cert = (X509 *)(uintptr_t)cert;
+	h->pub = X509_get0_pubkey(h->cert);
+	return X509_up_ref(h->cert);
 }
 
 static const OSSL_PARAM *handle_import_types(int selection)
 {
-	static const OSSL_PARAM types[] = { OSSL_PARAM_octet_ptr(PUBLIC_HALF, NULL, 0),
+	static const OSSL_PARAM types[] = { OSSL_PARAM_octet_ptr(CERTIFICATE, NULL, 0),
 					    OSSL_PARAM_END };
 
 	(void)selection;
@@ -186,6 +189,7 @@ static int signing_init(void *ctx, const char *digest, void *data, const OSSL_PA
 		return 0;
 	memcpy(s->digest, digest ? digest : "", n + 1);
 	s->pub = ((struct handle *)data)->pub;
+	s->cert = ((struct handle *)data)->cert;
 	s->padding = RSA_PKCS1_PADDING;
 	return signing_set(ctx, params);
 }
@@ -235,16 +239,18 @@ static int signing_sign(void *ctx, unsigned char *sig, size_t *len, size_t room,
 {
 	struct signing *s = ctx;
 	uint8_t *pub = NULL;
-	int n, err;
+	size_t pub_len;
+	int err;
 
 	if (!sig) {
 		*len = (size_t)EVP_PKEY_get_size(s->pub);
 		return 1;
 	}
-	n = i2d_PUBKEY(s->pub, &pub);
-	if (n <= 0)
+	/* the certificate's own octets: encoding the key would cost more than all the rest */
+	pub_len = cert_public_key(s->cert, &pub);
+	if (pub_len == 0)
 		return 0;
-	err = ask_keeper(s, pub, (size_t)n, sig, len, room, content, content_len);
+	err = ask_keeper(s, pub, pub_len, sig, len, room, content, content_len);
 	OPENSSL_free(pub);
 	refused = err < 0;
 	return err == 0;
@@ -330,20 +336,22 @@ OSSL_LIB_CTX *tls_provider_open(struct ipc *to)
 	return library;
 }
 
-EVP_PKEY *tls_provider_key(EVP_PKEY *pub)
+EVP_PKEY *tls_provider_key(X509 *cert)
 {
-	const char *type = EVP_PKEY_is_a(pub, "EC")	   ? "EC"
+	EVP_PKEY *pub = X509_get0_pubkey(cert);
+	const char *type = !pub				   ? NULL
+			   : EVP_PKEY_is_a(pub, "EC")	   ? "EC"
 			   : EVP_PKEY_is_a(pub, "RSA")	   ? "RSA"
 			   : EVP_PKEY_is_a(pub, "ED25519") ? "ED25519"
 							   : NULL;
-	OSSL_PARAM params[2] = { OSSL_PARAM_octet_ptr(PUBLIC_HALF, NULL, 0), OSSL_PARAM_END };
-	void *half = pub;
+	OSSL_PARAM params[2] = { OSSL_PARAM_octet_ptr(CERTIFICATE, NULL, 0), OSSL_PARAM_END };
+	void *half = cert;
 	EVP_PKEY_CTX *ctx;
 	EVP_PKEY *key = NULL;
 
 	if (!type)
 		return NULL;
-	params[0] = OSSL_PARAM_construct_octet_ptr(PUBLIC_HALF, &half, sizeof(half));
+	params[0] = OSSL_PARAM_construct_octet_ptr(CERTIFICATE, &half, sizeof(half));
 	ctx = EVP_PKEY_CTX_new_from_name(library, type, NULL);
 	if (ctx && EVP_PKEY_fromdata_init(ctx) == 1)
 		EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params);
