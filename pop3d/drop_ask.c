@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include "drop.h"
 #include "fsutil.h"
@@ -119,6 +120,21 @@ int drop_dotlock_remove(void *ctx, const char *path)
 		err = ask_dotlock(ctx, DOTLOCK_REMOVE);
 	close(dir);
 	return err;
+}
+
+int drop_sweep(const struct spec *spec)
+{
+	struct pop_why why;
+	const char *base;
+	int dir = open_dir(spec->path, &base);
+
+	if (dir < 0)
+		return EX_OK;
+	/* a stale one is taken over, a live one is not to be had */
+	if (dotlock_make_at(dir, base, &why) == 0)
+		dotlock_remove_at(dir, base);
+	close(dir);
+	return EX_OK;
 }
 
 /* The helper is started once, when the first digest is needed. */

@@ -90,6 +90,7 @@ struct monitor {
 	bool upgrade_due;	/* it has come, and there is something to do */
 	bool told_tls;		/* to this auth role */
 	char apop[300];		/* the timestamp of the greeting, "": no APOP */
+	bool swept;		   /* mon_start_sweep() was called */
 	bool dotlocked;		/* a dotlock that the monitor made is there */
 	bool ending;		/* the session was told to end */
 	int64_t deadline_ms;	/* of the login, monotonic */
@@ -105,6 +106,8 @@ int mon_run(struct monitor *mon);
 int mon_start_session(struct monitor *mon, int plain_fd);
 int mon_start_auth(struct monitor *mon);
 int mon_start_drop(struct monitor *mon, int state_fd);
+/* After a maildrop role was killed: let its owner remove the dotlock it may have left. */
+void mon_start_sweep(struct monitor *mon);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
 int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
 /* fork, and keep the child in mind; room for another one, the keeper, is made sure of. */

@@ -204,6 +204,38 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 	return 0;
 }
 
+/*
+ * A maildrop role that was killed may have left a dotlock that only its owner can
+ * remove, and deliverers would wait for it: a new process of the owner's does.
+ */
+void mon_start_sweep(struct monitor *mon)
+{
+	pid_t parent = getpid(), pid;
+	int fd;
+
+	if (mon->swept || mon->login.spec.kind != MAILDROP_MBOX)
+		return;
+	mon->swept = true;
+	pid = fork_with_pair(mon, ROLE_MAILDROP, &fd);
+	if (pid < 0) {
+		mon_log_error(mon, "cannot look after the dotlock of %s: %s", mon->login.spec.path,
+			      strerror(errno));
+		return;
+	}
+	if (pid == 0) {
+		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
+
+		rights.uid = mon->login.uid;
+		rights.gid = mon->login.gid;
+		rights.root = NULL;
+		role_title("pop3d-sweep");
+		detach_client(mon);
+		role_enter(&rights, NULL, 0);
+		_exit(drop_sweep(&mon->login.spec));
+	}
+	close(fd);
+}
+
 /* A helper is started as root, and gives the uid up after this last exec. */
 static void exec_helper(const struct monitor *mon, const char *path, const char *name, int fd,
 			pid_t parent)

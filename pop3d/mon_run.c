@@ -233,6 +233,7 @@ static unsigned find_child(const struct monitor *mon, pid_t pid)
 
 static void reap(struct monitor *mon)
 {
+	enum ipc_role role;
 	int status;
 	pid_t pid;
 
@@ -244,8 +245,11 @@ static void reap(struct monitor *mon)
 
 		if (i == mon->n_children)
 			continue;
-		log_death(mon, mon->children[i].role, status);
+		role = mon->children[i].role;
 		mon->children[i] = mon->children[--mon->n_children];
+		log_death(mon, role, status);
+		if (role == ROLE_MAILDROP && WIFSIGNALED(status))
+			mon_start_sweep(mon);
 	}
 	if (pid < 0 && errno == ECHILD)
 		mon->n_children = 0; /* a keeper that was never started */

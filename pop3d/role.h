@@ -100,6 +100,8 @@ struct drop_start {
 	struct spec spec;
 };
 int drop_run(struct drop_start *start);
+/* As the mailbox's owner: remove the dotlock of a process that is gone.  An exit status. */
+int drop_sweep(const struct spec *spec);
 
 /* Certificates or keys for one server name: one of each kind is enough. */
 #define ROLE_KEYS_MAX 4

@@ -426,6 +426,23 @@ class Sessions(common.Case):
         lock.unlink()
         site.login().quit()
 
+    def test_dotlock_of_a_killed_role(self):
+        """The maildrop role is killed while its dotlock is there: the others remove it."""
+        site = self.open()
+        os.chmod(site.top / "mail", 0o1777)
+        alice = site.users["alice"]
+        lock = alice.path.with_name("alice.lock")
+        session = site.login()
+        drop = [role for role in session.roles() if role.name == "pop3d-maildrop"][0]
+        # a dotlock holds the same record as the session lock, behind the pid
+        record = site.lock_path().read_bytes()
+        self.assertIn(b"pid=%d " % drop.pid, record)
+        lock.write_bytes(b"%d\n" % drop.pid + record)
+        site.own(lock, alice)
+        os.kill(drop.pid, signal.SIGKILL)
+        session.wait(None)
+        self.assertFalse(lock.exists())
+
     def test_stale_dotlock(self):
         """One that is ten minutes old and whose mailbox nobody has locked is taken."""
         site = self.open(lock_timeout=2)
