@@ -121,9 +121,10 @@ $(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)))
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
-$(BUILD)/tests/bench/client: $(BUILD)/tests/bench/conn.o
+$(BUILD)/tests/bench/client: $(BUILD)/tests/bench/conn.o $(BUILD)/tests/bench/tls.o
+$(BUILD)/tests/bench/client: private BENCH_LIBS = $(TLS_LIBS)
 $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(BENCH_LIBS)
 $(E2E_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypto
 $(E2E_SO): $(BUILD)/%.so: %.c

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "conn.h"
+#include "tls.h"
 
 #define SESSIONS_MAX 200000
 
@@ -33,6 +34,17 @@ static double part(double *v, size_t n, double share)
 {
 	qsort(v, n, sizeof(*v), by_value);
 	return n ? v[(size_t)((double)(n - 1) * share)] : 0;
+}
+
+/* What the handshakes came to, as further members of the object that is being printed. */
+static void print_tls(void)
+{
+	unsigned handshakes, resumed;
+
+	tls_counts(&handshakes, &resumed);
+	if (handshakes > 0)
+		printf(", \"cipher\": \"%s\", \"resumed_percent\": %.1f", tls_cipher(),
+		       100.0 * resumed / handshakes);
 }
 
 static void one_rate_session(struct conn *c)
@@ -72,9 +84,11 @@ static void run_rate(void)
 	}
 	ns = now_ns() - start;
 	printf("{\"sessions\": %u, \"workers\": %u, \"sessions_per_s\": %.1f, "
-	       "\"session_ms\": %.3f, \"session_ms_p95\": %.3f}\n",
+	       "\"session_ms\": %.3f, \"session_ms_p95\": %.3f",
 	       opt.n, opt.conc, opt.n / ((double)ns / 1e9), part(ms, opt.n, 0.5),
 	       part(ms, opt.n, 0.95));
+	print_tls();
+	printf("}\n");
 }
 
 /* From connect() to the first octet of the greeting. */
@@ -162,8 +176,10 @@ static void print_throughput(uint64_t ns, uint64_t octets)
 	double s = (double)ns / 1e9;
 
 	printf("{\"messages\": %u, \"octets\": %llu, \"ms\": %.3f, \"messages_per_s\": %.1f, "
-	       "\"mb_per_s\": %.1f}\n",
+	       "\"mb_per_s\": %.1f",
 	       opt.n, (unsigned long long)octets, s * 1e3, opt.n / s, (double)octets / 1e6 / s);
+	print_tls();
+	printf("}\n");
 }
 
 /* RETR 1 to n, each asked when the one before has come. */
@@ -183,20 +199,6 @@ static void run_retr(void)
 	print_throughput(ns, octets);
 }
 
-/* Send what the socket takes now; true when all is gone. */
-static bool send_some(struct conn *c, const char **data, size_t *left)
-{
-	ssize_t n = send(c->fd, *data, *left, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (n < 0 && errno != EAGAIN)
-		die("send: %s", strerror(errno));
-	if (n > 0) {
-		*data += n;
-		*left -= (size_t)n;
-	}
-	return *left == 0;
-}
-
 /* RETR 1 to n asked at once; the answers are read while the rest is sent. */
 static void run_pipelined(void)
 {
@@ -214,15 +216,12 @@ static void run_pipelined(void)
 	memset(c.buf, ' ', 3);
 	start = now_ns();
 	while (ends < opt.n) {
-		struct pollfd p = { .fd = c.fd, .events = POLLIN };
-
 		if (left > 0) {
-			p.events |= POLLOUT;
-			if (poll(&p, 1, WAIT_S * 1000) <= 0)
-				die("the server neither reads nor writes");
-			if (p.revents & POLLOUT)
-				send_some(&c, &data, &left);
-			if (!(p.revents & POLLIN))
+			int now = conn_poll(&c, true);
+
+			if (now & POLLOUT)
+				conn_send_some(&c, &data, &left);
+			if (!(now & POLLIN))
 				continue;
 		}
 		if (!more(&c))
@@ -293,13 +292,11 @@ static void run_bad(void)
 	login(&c);
 	start = now_ns();
 	while (lines < opt.n) {
-		struct pollfd p = { .fd = c.fd, .events = POLLIN | (left ? POLLOUT : 0) };
+		int now = conn_poll(&c, left > 0);
 
-		if (poll(&p, 1, WAIT_S * 1000) <= 0)
-			die("the server neither reads nor writes");
-		if (left > 0 && (p.revents & POLLOUT))
-			send_some(&c, &data, &left);
-		if (!(p.revents & (POLLIN | POLLHUP)))
+		if (left > 0 && (now & POLLOUT))
+			conn_send_some(&c, &data, &left);
+		if (!(now & (POLLIN | POLLHUP)))
 			continue;
 		c.len = 0;
 		if (!more(&c))
@@ -344,11 +341,10 @@ static void run_idle(void)
 	if (read(0, &go, 1) != 1)
 		die("nobody says go on");
 	for (unsigned i = 0; i < opt.n; i++) {
-		c[i].buf = alloc(4096);
+		c[i].buf = alloc(BUF_SIZE);
 		command(&c[i], "QUIT\r\n");
-		if (recv(c[i].fd, c[i].buf, 4096, 0) <= 0 || c[i].buf[0] != '+')
-			die("QUIT of idle session %u", i + 1);
-		close(c[i].fd);
+		expect_ok(&c[i], "QUIT of an idle session");
+		conn_close(&c[i]);
 		free(c[i].buf);
 	}
 	free(c);
@@ -373,8 +369,9 @@ static const struct {
 
 static void usage(void)
 {
-	fprintf(stderr,
-		"usage: client -p port [-u user] [-w password] [-n n] [-c workers] SCENARIO\n");
+	fprintf(stderr, "usage: client -p port [-u user] [-w password] [-n n] [-c workers] [-s "
+			"[-r]] SCENARIO\n"
+			"  -s         TLS from the first octet; -r: resumed by tickets\n");
 	for (size_t i = 0; i < N_SCENARIOS; i++)
 		fprintf(stderr, "  %-10s %s\n", scenarios[i].name, scenarios[i].help);
 	exit(64);
@@ -394,7 +391,7 @@ int main(int argc, char **argv)
 {
 	int o;
 
-	while ((o = getopt(argc, argv, "p:u:w:n:c:")) != -1) {
+	while ((o = getopt(argc, argv, "p:u:w:n:c:srC:")) != -1) {
 		switch (o) {
 		case 'p':
 			opt.port = (uint16_t)number(optarg, 65535);
@@ -411,12 +408,23 @@ int main(int argc, char **argv)
 		case 'c':
 			opt.conc = number(optarg, 256);
 			break;
+		case 's':
+			opt.tls = true;
+			break;
+		case 'C':
+			opt.cipher = optarg;
+			break;
+		case 'r':
+			opt.resume = true;
+			break;
 		default:
 			usage();
 		}
 	}
 	if (optind != argc - 1 || !opt.port)
 		usage();
+	if (opt.tls)
+		tls_init();
 	for (size_t i = 0; i < N_SCENARIOS; i++) {
 		if (strcmp(argv[optind], scenarios[i].name) == 0) {
 			scenarios[i].run();

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "conn.h"
+#include "tls.h"
 
 struct options opt = { .user = "bench", .pass = "bench", .n = 1, .conc = 1 };
 
@@ -62,18 +64,52 @@ void conn_open(struct conn *c)
 	if (c->fd < 0 || setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0 ||
 	    connect(c->fd, (struct sockaddr *)&sin, sizeof(sin)) < 0)
 		die("connect: %s", strerror(errno));
+	if (opt.tls)
+		tls_open(c);
 }
 
 void conn_send(struct conn *c, const char *data, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = send(c->fd, data, len, MSG_NOSIGNAL);
+		ssize_t n = c->tls ? tls_send(c, data, len, false)
+				   : send(c->fd, data, len, MSG_NOSIGNAL);
 
 		if (n < 0)
 			die("send: %s", strerror(errno));
 		data += n;
 		len -= (size_t)n;
 	}
+}
+
+bool conn_send_some(struct conn *c, const char **data, size_t *left)
+{
+	ssize_t n = c->tls ? tls_send(c, *data, *left, true)
+			   : send(c->fd, *data, *left, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN)
+		die("send: %s", strerror(errno));
+	if (n > 0) {
+		*data += n;
+		*left -= (size_t)n;
+	}
+	return *left == 0;
+}
+
+int conn_poll(struct conn *c, bool writing)
+{
+	struct pollfd p = { .fd = c->fd, .events = (short)(POLLIN | (writing ? POLLOUT : 0)) };
+	bool pending = c->tls && tls_pending(c);
+
+	if (poll(&p, 1, pending ? 0 : WAIT_S * 1000) <= 0 && !pending)
+		die("the server neither reads nor writes");
+	return p.revents | (pending ? POLLIN : 0);
+}
+
+void conn_close(struct conn *c)
+{
+	if (c->tls)
+		tls_close(c);
+	close(c->fd);
 }
 
 void command(struct conn *c, const char *fmt, ...)
@@ -94,7 +130,8 @@ size_t more(struct conn *c)
 
 	if (c->len == BUF_SIZE)
 		die("an answer over %d octets", BUF_SIZE);
-	n = recv(c->fd, c->buf + c->len, BUF_SIZE - c->len, 0);
+	n = c->tls ? tls_recv(c, c->buf + c->len, BUF_SIZE - c->len)
+		   : recv(c->fd, c->buf + c->len, BUF_SIZE - c->len, 0);
 	if (n < 0)
 		die("recv: %s", strerror(errno));
 	c->len += (size_t)n;
@@ -147,7 +184,7 @@ void expect_eof(struct conn *c)
 {
 	while (more(c))
 		c->len = 0;
-	close(c->fd);
+	conn_close(c);
 }
 
 /* Plain enough for the compiler to do 16 octets at once. */

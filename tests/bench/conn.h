@@ -4,6 +4,7 @@
 #ifndef BENCH_CONN_H
 #define BENCH_CONN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,8 +14,11 @@
 struct options {
 	uint16_t port;
 	const char *user, *pass;
-	unsigned n;    /* sessions, messages or commands */
-	unsigned conc; /* workers */
+	unsigned n;	    /* sessions, messages or commands */
+	unsigned conc;	    /* workers */
+	bool tls;	    /* from the first octet */
+	const char *cipher; /* the only TLS cipher suite offered, or NULL */
+	bool resume;	    /* offer the ticket of the session before */
 };
 
 extern struct options opt;
@@ -24,6 +28,7 @@ struct conn {
 	size_t len;	 /* octets in buf */
 	char *buf;	 /* BUF_SIZE, made by the first conn_open */
 	uint64_t octets; /* received on this connection */
+	struct ssl_st *tls;
 };
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *fmt, ...);
@@ -37,6 +42,13 @@ uint64_t now_ns(void);
 /* Connect to opt.port on loopback.  c is zeroed, or was used for a connection that has ended. */
 void conn_open(struct conn *c);
 void conn_send(struct conn *c, const char *data, size_t len);
+
+/* Send what is taken now; data and left go on by it.  True when all is gone. */
+bool conn_send_some(struct conn *c, const char **data, size_t *left);
+
+/* Wait until the connection can be read or, with writing, written; POLLIN, POLLOUT, POLLHUP. */
+int conn_poll(struct conn *c, bool writing);
+void conn_close(struct conn *c);
 __attribute__((format(printf, 2, 3))) void command(struct conn *c, const char *fmt, ...);
 
 /* Receive more octets behind those in the buffer; their number, or 0 at the end of the stream. */

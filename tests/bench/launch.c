@@ -60,7 +60,8 @@ static bool forget(pid_t pid)
 	return false;
 }
 
-static void reap(int flags)
+/* True where there may be more to come. */
+static bool reap(int flags)
 {
 	struct rusage ru;
 	int status;
@@ -86,6 +87,7 @@ static void reap(int flags)
 		if (totals.n_samples < SAMPLES_MAX)
 			totals.sample_us[totals.n_samples++] = (uint32_t)us;
 	}
+	return pid == 0 || errno != ECHILD;
 }
 
 static int listen_on(uint16_t port)
@@ -167,14 +169,12 @@ static void wait_live(int signo)
 
 	for (size_t i = 0; signo && i < n_live; i++)
 		kill(live[i], signo);
-	for (int i = 0; i < 100 && n_live > 0; i++) {
-		reap(WNOHANG);
-		if (n_live > 0)
-			nanosleep(&tick, NULL);
-	}
+	for (int i = 0; i < 100 && reap(WNOHANG); i++)
+		nanosleep(&tick, NULL);
 }
 
-/* What is still running may end by itself for two seconds, is then asked to, then killed. */
+/* What is still running may end by itself for two seconds, is then asked to, then killed.  What
+ * outlived its session's first process is waited for as well: its cost is part of the session's. */
 static void end_live(void)
 {
 	wait_live(0);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # peers.sh - other POP3 servers to measure beside, without installing them.
 #
-#   peers.sh fetch DIR         download popa3d and Dovecot from Debian, unpack them below DIR
+#   peers.sh fetch DIR         download popa3d, Dovecot and stunnel of Debian, unpack below DIR
 #   peers.sh conf DIR USERS    their configuration; USERS lines: name, maildrop (mbox or maildir)
 #   peers.sh run DIR CMD...    run CMD where the peers find their files
 #
@@ -21,12 +21,13 @@ usage() {
 }
 
 fetch() {
-	if [ -x "$dir/root/usr/sbin/popa3d" ] && [ -x "$dir/root/usr/sbin/dovecot" ]; then
+	if [ -x "$dir/root/usr/sbin/popa3d" ] && [ -x "$dir/root/usr/sbin/dovecot" ] &&
+		[ -x "$dir/root/usr/bin/stunnel4" ]; then
 		return
 	fi
 	mkdir -p "$dir/deb" "$dir/root"
 	(cd "$dir/deb" && apt-get download popa3d dovecot-core dovecot-pop3d liblua5.4-0 \
-		libexttextcat-2.0-0 >apt.log 2>&1) || { cat "$dir/deb/apt.log" >&2; exit 69; }
+		libexttextcat-2.0-0 stunnel4 libwrap0 >apt.log 2>&1) || { cat "$dir/deb/apt.log" >&2; exit 69; }
 	for deb in "$dir"/deb/*.deb; do
 		dpkg -x "$deb" "$dir/root"
 	done
@@ -60,19 +61,33 @@ accounts() {
 	chown 61114 "$dir/dovecot-users"
 }
 
+# One P-256 certificate for all; root's, like the key.
+certificate() {
+	if [ -s "$dir/tls.crt" ]; then
+		return
+	fi
+	(umask 077 && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+		-days 3650 -subj /CN=bench.example.org -addext subjectAltName=DNS:bench.example.org \
+		-keyout "$dir/tls.key" -out "$dir/tls.crt" 2>"$dir/openssl.log") ||
+		{ cat "$dir/openssl.log" >&2; exit 69; }
+}
+
 # Dovecot as its users run it: a resident master, one login process for each connection, the
 # limits raised so that a hundred sessions fit.
+#   dovecot_conf NAME PLAIN-PORT TLS-PORT SSL: without TLS its processes do not prepare for it
 dovecot_conf() {
-	mkdir -p "$dir/dovecot/run" "$dir/dovecot/state" "$dir/dovecot/home"
+	mkdir -p "$dir/$1/run" "$dir/$1/state" "$dir/dovecot/home"
 	chown -R "$UID_BENCH:$UID_BENCH" "$dir/dovecot/home"
-	cat >"$dir/dovecot.conf" <<-END
+	cat >"$dir/$1.conf" <<-END
 	protocols = pop3
 	listen = 127.0.0.1
-	ssl = no
+	ssl = $4
+	ssl_cert = <$dir/tls.crt
+	ssl_key = <$dir/tls.key
 	disable_plaintext_auth = no
-	base_dir = $dir/dovecot/run
-	state_dir = $dir/dovecot/state
-	log_path = $dir/dovecot/log
+	base_dir = $dir/$1/run
+	state_dir = $dir/$1/state
+	log_path = $dir/$1/log
 	mail_privileged_group = mail
 	auth_mechanisms = plain
 	first_valid_uid = 1000
@@ -80,10 +95,11 @@ dovecot_conf() {
 	mail_max_userip_connections = 1000
 	service pop3-login {
 	  inet_listener pop3 {
-	    port = $port
+	    port = $2
 	  }
 	  inet_listener pop3s {
-	    port = 0
+	    port = $3
+	    ssl = yes
 	  }
 	  process_limit = 400
 	}
@@ -101,13 +117,41 @@ dovecot_conf() {
 	END
 }
 
+# stunnel before popa3d, once started for each connection, once resident.
+stunnel_conf() {
+	cat >"$dir/stunnel-i.conf" <<-END
+	syslog = no
+	debug = warning
+	cert = $dir/tls.crt
+	key = $dir/tls.key
+	exec = $dir/root/usr/sbin/popa3d
+	execArgs = popa3d
+	END
+	cat >"$dir/stunnel.conf" <<-END
+	foreground = quiet
+	pid =
+	output = $dir/stunnel.log
+	syslog = no
+	debug = warning
+	[pop3s]
+	accept = 127.0.0.1:$((port + 2))
+	cert = $dir/tls.crt
+	key = $dir/tls.key
+	exec = $dir/root/usr/sbin/popa3d
+	execArgs = popa3d
+	END
+}
+
 conf() {
 	port=${DOVECOT_PORT:-1510}
 	mkdir -p "$dir/popa3d/mail" "$dir/varlib/popa3d" "$dir/pam.d"
 	accounts "$1"
 	cp /etc/pam.d/* "$dir/pam.d/"
 	cp "$dir/root/etc/pam.d/popa3d" "$dir/pam.d/"
-	dovecot_conf
+	certificate
+	dovecot_conf dovecot "$port" 0 no
+	dovecot_conf dovecot-tls 0 $((port + 1)) yes
+	stunnel_conf
 }
 
 in_namespace() {

@@ -1,6 +1,7 @@
 """servers.py - start, feed, measure and stop each server of the benchmark.
 
 A server here has a name, the kinds of maildrop it can serve ("m" mbox, "d" Maildir), and:
+    tls             whether it speaks TLS, from the first octet; plain and TLS are two servers
     start()         ready to be connected to; self.port
     stop()          a dict with cpu_us (all its processes since start) and, where known, maxrss_kib
     tree()          the pids of its processes
@@ -62,11 +63,12 @@ class Server:
     """What the servers share: the places of their maildrops."""
 
     kinds = "m"
-    peer = True
+    tls = False
+    mail_of = None  # another server, whose maildrops it serves
 
     def __init__(self, work, build):
         self.work, self.build = work, build
-        self.home = f"{work}/{self.name}"
+        self.home = f"{work}/{self.mail_of or self.name}"
         self.port = None
         for sub in ("mail", "maildir"):
             os.makedirs(f"{self.home}/{sub}", exist_ok=True)
@@ -148,7 +150,8 @@ class Launched(Server):
 class Pop3d(Launched):
     name = "pop3d"
     kinds = "md"
-    peer = False
+    config = "pop3d.conf"
+    options, settings = (), ""
 
     def __init__(self, work, build):
         super().__init__(work, build)
@@ -166,22 +169,29 @@ class Pop3d(Launched):
                 f.write(f"{user}:{pw}:{UID}:{UID}::/nonexistent::"
                         f"maildrop={spec}:{self.place(user)}\n")
         os.chmod(f"{h}/users", 0o600)
-        with open(f"{h}/pop3d.conf", "w", encoding="ascii") as f:
+        with open(f"{h}/{self.config}", "w", encoding="ascii") as f:
             f.write(f"users = {h}/users\nstate_dir = {h}/state\nrun_dir = {h}/run\n"
                     f"helper_dir = {h}/helpers\nunprivileged_user = 61111\n"
                     f"keeper_user = 61112\nhostname = bench.example.org\n"
-                    f"cleartext_login = yes\n")
+                    f"cleartext_login = yes\n" + self.settings.format(work=work))
         # Its roles run from where an ordinary uid may not look: it must still be root's.
         os.chmod(h, 0o755)
 
     def command(self):
-        return [f"{self.build}/pop3d/pop3d", "-c", f"{self.home}/pop3d.conf"]
+        return [f"{self.build}/pop3d/pop3d", *self.options, "-c", f"{self.home}/{self.config}"]
 
     def forget(self, corpus):
         shutil.rmtree(f"{self.home}/state/{corpus}", ignore_errors=True)
         for link in glob.glob(f"{self.home}/state/.maildrops/*"):
             if not os.path.exists(link):
                 os.unlink(link)
+
+
+class Pop3dTls(Pop3d):
+    tls = True
+    config = "pop3d-tls.conf"
+    options = ("-s",)
+    settings = "tls_certificate = {work}/tls.crt\ntls_key = {work}/tls.key\n"
 
 
 class Popa3d(Launched):
@@ -195,6 +205,17 @@ class Popa3d(Launched):
         return (f"{HERE}/peers.sh", "run", self.work)
 
 
+class StunnelEach(Popa3d):
+    """stunnel started for each connection, which starts popa3d."""
+
+    name = "stunnel-i"
+    mail_of = "popa3d"
+    tls = True
+
+    def command(self):
+        return [f"{self.work}/root/usr/bin/stunnel4", f"{self.work}/stunnel-i.conf"]
+
+
 class Floor(Launched):
     """Not a server: the cost of a greeting by three bare processes."""
 
@@ -205,25 +226,22 @@ class Floor(Launched):
         return [f"{self.build}/tests/bench/floor", "2"]
 
 
-class Dovecot(Server):
-    """A resident master, as its users run it; started once, measured by its processes' times."""
+class Resident(Server):
+    """A server that is started once and measured by its processes' times."""
 
-    name = "dovecot"
-    kinds = "md"
+    port_after = 0  # of $DOVECOT_PORT
     proc = None
 
+    def command(self):
+        raise NotImplementedError
+
     def start(self):
-        self.port = int(os.environ.get("DOVECOT_PORT", "1510"))
+        self.port = int(os.environ.get("DOVECOT_PORT", "1510")) + self.port_after
         if self.proc is None:
-            root, conf = f"{self.work}/root/usr", f"{self.work}/dovecot.conf"
-            # As dovecot starts doveconf, which lies elsewhere here, to start it with its settings.
-            self.proc = subprocess.Popen(
-                [f"{HERE}/peers.sh", "run", self.work, f"{root}/bin/doveconf", "-f",
-                 "service=master", "-c", conf, "-m", "master", "-e", f"{root}/sbin/dovecot",
-                 "-F", "-c", conf])
+            self.proc = subprocess.Popen([f"{HERE}/peers.sh", "run", self.work, *self.command()])
             time.sleep(1.5)
             if self.proc.poll() is not None:
-                raise RuntimeError("dovecot did not start")
+                raise RuntimeError(f"{self.name} did not start")
         self.before = self.cpu_us()
 
     def cpu_us(self):
@@ -244,14 +262,46 @@ class Dovecot(Server):
             self.proc.terminate()
             self.proc.wait(timeout=30)
 
+    def tree(self):
+        return tree(self.proc.pid)
+
+
+class Dovecot(Resident):
+    """As its users run it; every connection has a fresh login process."""
+
+    name = "dovecot"
+    kinds = "md"
+    config = "dovecot.conf"
+
+    def command(self):
+        # As dovecot starts doveconf, which lies elsewhere here, to start it with its settings.
+        root, conf = f"{self.work}/root/usr", f"{self.work}/{self.config}"
+        return [f"{root}/bin/doveconf", "-f", "service=master", "-c", conf, "-m", "master", "-e",
+                f"{root}/sbin/dovecot", "-F", "-c", conf]
+
     def forget(self, corpus):
         shutil.rmtree(f"{self.home}/home/{corpus}", ignore_errors=True)
         if corpus[0] == "d":
             for f in glob.glob(f"{self.place(corpus)}/dovecot*"):
                 os.unlink(f)
 
-    def tree(self):
-        return tree(self.proc.pid)
+
+class DovecotTls(Dovecot):
+    tls = True
+    config = "dovecot-tls.conf"
+    port_after = 1
+
+
+class Stunnel(Resident):
+    """A resident stunnel, which starts popa3d for each connection."""
+
+    name = "stunnel"
+    mail_of = "popa3d"
+    tls = True
+    port_after = 2
+
+    def command(self):
+        return [f"{self.work}/root/usr/bin/stunnel4", f"{self.work}/stunnel.conf"]
 
 
 def all_users():
@@ -269,4 +319,4 @@ def prepare_peers(work):
         subprocess.run([f"{HERE}/peers.sh", *verb], check=True)
 
 
-ALL = (Pop3d, Popa3d, Dovecot, Floor)
+ALL = (Pop3d, Popa3d, Dovecot, Floor, Pop3dTls, StunnelEach, DovecotTls, Stunnel)
