@@ -59,7 +59,7 @@ static int take_name(const char *from, size_t len, char *out, size_t size)
 }
 
 /* The channel binding flag: is it the one that fits? */
-static int check_flag(const struct scram *s, struct text *t)
+static int check_flag(struct scram *s, struct text *t)
 {
 	const char *name;
 	size_t len;
@@ -74,10 +74,13 @@ static int check_flag(const struct scram *s, struct text *t)
 	name = attribute(t, 'p', &len);
 	if (!name || len == 0 || t->p == t->end)
 		return POP_E_SYNTAX;
-	if (!s->plus || !s->binding_name || strlen(s->binding_name) != len ||
-	    memcmp(name, s->binding_name, len) != 0)
-		return POP_E_DENIED;
-	return 0;
+	for (size_t i = 0; i < sizeof(s->bindings) / sizeof(s->bindings[0]) && s->plus; i++) {
+		const struct scram_binding *b = &s->bindings[i];
+
+		if (b->name && strlen(b->name) == len && memcmp(name, b->name, len) == 0)
+			s->binding = b;
+	}
+	return s->binding ? 0 : POP_E_DENIED;
 }
 
 /* Printable ASCII without a comma, RFC 5802 section 7. */
@@ -97,6 +100,7 @@ int scram_client_first(struct scram *s, const char *message, size_t len)
 	int err;
 
 	s->user[0] = s->authzid[0] = '\0';
+	s->binding = NULL;
 	if (len > SCRAM_MESSAGE_MAX || memchr(message, '\0', len))
 		return POP_E_SYNTAX;
 	err = check_flag(s, &t);
@@ -153,11 +157,11 @@ static int check_channel(const struct scram *s, const char *text, size_t len)
 	long got_len;
 
 	memcpy(want, s->gs2, n);
-	if (s->plus) {
-		if (s->binding_len > sizeof(want) - n)
+	if (s->binding) {
+		if (s->binding->len > sizeof(want) - n)
 			return POP_E_DENIED;
-		memcpy(want + n, s->binding, s->binding_len);
-		n += s->binding_len;
+		memcpy(want + n, s->binding->data, s->binding->len);
+		n += s->binding->len;
 	}
 	got_len = base64_decode(text, len, got, sizeof(got));
 	if (got_len < 0)

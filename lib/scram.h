@@ -49,17 +49,23 @@ int scram_format(const struct scram_record *r, char *out, size_t size);
 /* 0 or POP_E_SYNTAX. */
 int scram_parse(struct scram_record *r, enum scram_hash hash, const char *text, size_t len);
 
+/* What a channel can be bound by; name NULL: by nothing. */
+struct scram_binding {
+	const char *name; /* "tls-exporter", "tls-unique" */
+	const uint8_t *data;
+	size_t len;
+};
+
 /* One exchange. */
 struct scram {
 	/* set by the caller before the first message */
 	bool plus;	   /* a -PLUS mechanism was chosen */
 	bool plus_offered; /* one is on offer: a client that cannot see it is being lied to */
-	const char *binding_name; /* "tls-exporter", "tls-unique", or NULL */
-	const uint8_t *binding;
-	size_t binding_len;
+	struct scram_binding bindings[2];
 	/* known after it */
 	char user[256], authzid[256]; /* prepared; authzid "" where there is none */
 	/* inner */
+	const struct scram_binding *binding; /* the one the client chose */
 	struct scram_record record;
 	char gs2[320], bare[SCRAM_MESSAGE_MAX + 1], nonce[SCRAM_MESSAGE_MAX + 64];
 	char first[SCRAM_MESSAGE_MAX + 512]; /* of the server */

@@ -41,8 +41,9 @@ struct auth_exchange {
 
 /* What the tls role reported, by way of the monitor. */
 struct auth_tls {
-	enum ipc_binding kind;
+	unsigned kinds; /* ipc_binding bits */
 	uint8_t binding[IPC_BINDING_LEN];
+	uint8_t unique[IPC_UNIQUE_LEN];
 	char identity[USER_NAME_MAX + 1]; /* of the client's certificate, or "" */
 };
 

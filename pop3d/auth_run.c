@@ -185,9 +185,13 @@ static int take_tls(struct auth *a, struct ipc_msg *m)
 	uint8_t kind = ipc_get_u8(m);
 	const uint8_t *binding = ipc_get_raw(m, IPC_BINDING_LEN);
 
-	if (binding)
+	const uint8_t *unique = ipc_get_raw(m, IPC_UNIQUE_LEN);
+
+	if (binding && unique) {
 		memcpy(a->tls.binding, binding, IPC_BINDING_LEN);
-	a->tls.kind = (enum ipc_binding)kind;
+		memcpy(a->tls.unique, unique, IPC_UNIQUE_LEN);
+	}
+	a->tls.kinds = kind;
 	ipc_get_str(m, a->tls.identity, sizeof(a->tls.identity));
 	return kind < BINDING_N ? ipc_end(m) : POP_E_CORRUPT;
 }

@@ -36,7 +36,6 @@ static enum ipc_sasl_kind refuse(struct judgement *j, enum ipc_verdict verdict)
 
 static void begin(struct auth *a, const struct auth_exchange *x)
 {
-	static const char *const names[BINDING_N] = { NULL, "tls-exporter", "tls-unique" };
 	bool sha1 = x->mechanism == SASL_SCRAM_SHA_1 || x->mechanism == SASL_SCRAM_SHA_1_PLUS;
 	struct scram *s = &now.scram;
 
@@ -44,12 +43,15 @@ static void begin(struct auth *a, const struct auth_exchange *x)
 	now.state = SCRAM_FIRST;
 	now.scheme = sha1 ? SECRET_SCRAM_SHA_1 : SECRET_SCRAM_SHA_256;
 	s->plus = x->mechanism == SASL_SCRAM_SHA_1_PLUS || x->mechanism == SASL_SCRAM_SHA_256_PLUS;
-	s->plus_offered = a->tls.kind != BINDING_NONE &&
+	s->plus_offered = a->tls.kinds != BINDING_NONE &&
 			  (a->conf->auth_mechanisms &
 			   (sha1 ? MECH_SCRAM_SHA_1_PLUS : MECH_SCRAM_SHA_256_PLUS));
-	s->binding_name = names[a->tls.kind];
-	s->binding = a->tls.binding;
-	s->binding_len = a->tls.kind == BINDING_UNIQUE ? 12 : IPC_BINDING_LEN;
+	if (a->tls.kinds & BINDING_EXPORTER)
+		s->bindings[0] = (struct scram_binding){ "tls-exporter", a->tls.binding,
+							 sizeof(a->tls.binding) };
+	if (a->tls.kinds & BINDING_UNIQUE)
+		s->bindings[1] = (struct scram_binding){ "tls-unique", a->tls.unique,
+							 sizeof(a->tls.unique) };
 }
 
 struct choice {

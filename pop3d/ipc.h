@@ -64,9 +64,10 @@ enum ipc_type {
 	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
 				 IPC_AUTH_ANSWER */
 	IPC_AUTH_START,	      /* note, to pop3d-auth: what the built-in auth role has by fork */
-	IPC_AUTH_TLS,	 /* note: u8 ipc_binding; raw 32; str identity of the client certificate */
-	IPC_SECRETS_ASK, /* u8 reserved: open the secrets file */
-	IPC_SECRETS_ANSWER, /* u8 verdict (VERDICT_AUTH: there is none); fd */
+	IPC_AUTH_TLS,	      /* note: u8 ipc_binding; raw 32, 12: the bindings; str identity of the
+				 client certificate */
+	IPC_SECRETS_ASK,      /* u8 reserved: open the secrets file */
+	IPC_SECRETS_ANSWER,   /* u8 verdict (VERDICT_AUTH: there is none); fd */
 	IPC_BRAKE_KEY,	  /* note: raw 16: there are penalties; the key that names are hashed by */
 	IPC_BRAKE_ASK,	  /* u8 operation; u64 hash of the address, hash of the user */
 	IPC_BRAKE_ANSWER, /* u8 usable; u32 milliseconds to wait; raw 16: the key */
@@ -94,7 +95,8 @@ enum ipc_type {
 	IPC_TLS_ASK,	      /* u8 reserved: the client was answered, take its socket over */
 	IPC_TLS_ANSWER,	      /* u8 verdict; fd: the plaintext */
 	/* tls and monitor */
-	IPC_TLS_DONE,	 /* note: u32 version; u8 resumed; u8 ipc_binding; raw 32; str cipher */
+	IPC_TLS_DONE,	 /* note: u32 version; u8 resumed; u8 ipc_binding; raw 32, 12; str cipher,
+			    identity */
 	IPC_TLS_BROKEN,	 /* note: str why: the handshake failed by the client's doing */
 	IPC_TLS_NOTE,	 /* note: u8 syslog level; str text */
 	IPC_TLS_CHECKED, /* note: u8 good; u64 not before, not after, seconds; str why */
@@ -129,8 +131,12 @@ enum ipc_verdict {
 	VERDICT_N
 };
 /* What of a TLS connection SCRAM can be bound to, RFC 9266 and RFC 5929. */
-enum ipc_binding { BINDING_NONE, BINDING_EXPORTER, BINDING_UNIQUE, BINDING_N };
-#define IPC_BINDING_LEN 32
+enum ipc_binding { /* bits */ BINDING_NONE = 0,
+		   BINDING_EXPORTER = 1,
+		   BINDING_UNIQUE = 2,
+		   BINDING_N = 4 };
+#define IPC_BINDING_LEN 32 /* tls-exporter */
+#define IPC_UNIQUE_LEN	12 /* tls-unique */
 #define IPC_SEAL_EXTRA	32
 /* Beside USER and APOP the SASL mechanisms, in the order of enum conf_mech's bits. */
 enum ipc_mechanism {

@@ -55,6 +55,7 @@ struct mon_tls {
 	char cipher[64];
 	uint8_t binding_kind; /* enum ipc_binding */
 	uint8_t binding[IPC_BINDING_LEN];
+	uint8_t unique[IPC_UNIQUE_LEN];
 	char identity[USER_NAME_MAX + 1]; /* of a checked client certificate, or "" */
 };
 

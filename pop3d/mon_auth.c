@@ -155,6 +155,7 @@ static int tell_tls(struct monitor *mon)
 	ipc_start(&m, IPC_AUTH_TLS);
 	ipc_put_u8(&m, mon->tls.binding_kind);
 	ipc_put_raw(&m, mon->tls.binding, sizeof(mon->tls.binding));
+	ipc_put_raw(&m, mon->tls.unique, sizeof(mon->tls.unique));
 	ipc_put_str(&m, mon->tls.identity, strlen(mon->tls.identity));
 	return ipc_send(&mon->auth, &m);
 }

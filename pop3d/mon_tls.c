@@ -17,6 +17,7 @@
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
+#include "credential.h"
 #include "fsutil.h"
 #include "mon_tls.h"
 #include "ticket_keys.h"
@@ -30,7 +31,7 @@ static struct mon_pair checked;
 
 /* What pop3d-tls gets as 0, 1, 2 and so on; see tls_main.c. */
 struct arrangement {
-	int fds[7 + 2 * ROLE_KEYS_MAX];
+	int fds[8 + 2 * ROLE_KEYS_MAX];
 	unsigned n;
 };
 
@@ -55,21 +56,22 @@ static void exec_tls(const struct monitor *mon, struct arrangement *a, char *con
 
 /* plain: -1 where the certificate is only checked. */
 static void run_tls(const struct monitor *mon, const struct mon_pair *p, int plain, int tickets,
-		    int tls_fd, int keeper_fd, pid_t parent)
+		    int ca, int tls_fd, int keeper_fd, pid_t parent)
 {
 	int null = mon->null_fd, in = plain < 0 ? null : 0, out = plain < 0 ? null : 1;
 	struct arrangement a = { .fds = { in, out, null, tls_fd, keeper_fd,
 					  plain < 0 ? null : plain, tickets < 0 ? null : tickets },
 				 .n = 7 };
 	static char name[] = "pop3d-tls", check[] = "check", serve[] = "serve";
-	char word[11][16], *argv[15] = { name, plain < 0 ? check : serve };
-	const unsigned long numbers[11] = {
+	char word[12][16], *argv[16] = { name, plain < 0 ? check : serve };
+	const unsigned long numbers[12] = {
 		mon->conf->tls_min_version,
 		mon->conf->idle_timeout * 1000UL,
 		p->n_certs,
 		p->n_keys,
 		tickets >= 0,
 		mon->conf->n_tls_names > 0,
+		ca >= 0,
 		mon->uid,
 		mon->gid,
 		mon->tls.keeper_uid,
@@ -81,11 +83,13 @@ static void run_tls(const struct monitor *mon, const struct mon_pair *p, int pla
 		a.fds[a.n++] = p->certs[i];
 	for (unsigned i = 0; i < p->n_keys; i++)
 		a.fds[a.n++] = p->keys[i];
-	for (int i = 0; i < 11; i++) {
+	if (ca >= 0)
+		a.fds[a.n++] = ca;
+	for (int i = 0; i < 12; i++) {
 		snprintf(word[i], sizeof(word[i]), "%lu", numbers[i]);
 		argv[i + 2] = word[i];
 	}
-	argv[13] = (char *)(uintptr_t)(mon->root ? mon->empty : "-");
+	argv[14] = (char *)(uintptr_t)(mon->root ? mon->empty : "-");
 	exec_tls(mon, &a, argv);
 }
 
@@ -114,24 +118,43 @@ static int open_tickets(const struct monitor *mon)
 	return fd;
 }
 
+/* Who may issue client certificates; without them none is asked for, and EXTERNAL is off. */
+static int open_authorities(const struct monitor *mon)
+{
+	const char *word = mon->conf->tls_client_ca;
+	struct pop_why why;
+	int fd;
+
+	if (!word[0] || !(mon->conf->auth_mechanisms & MECH_EXTERNAL))
+		return -1;
+	fd = credential_open(word, strlen(word), false, &why);
+	if (fd < 0)
+		mon_log_error(mon, "tls_client_ca: %s", why.text);
+	return fd;
+}
+
 /* Start pop3d-tls on the client (plain: the session's other end) or to check the pair. */
 static int start_tls(struct monitor *mon, const struct mon_pair *p, int plain)
 {
-	int tls[2] = { -1, -1 }, keeper[2] = { -1, -1 }, tickets = -1;
+	int tls[2] = { -1, -1 }, keeper[2] = { -1, -1 }, tickets = -1, ca = -1;
 	pid_t parent = getpid(), pid = -1;
 
 	if (can_start(mon) < 0)
 		return POP_E_SYS;
 	if (plain >= 0)
 		tickets = open_tickets(mon);
+	if (plain >= 0)
+		ca = open_authorities(mon);
 	if (ipc_pair(tls) == 0 && ipc_pair(keeper) == 0)
 		pid = mon_fork(mon, ROLE_TLS);
 	if (pid == 0)
-		run_tls(mon, p, plain, tickets, tls[1], keeper[1], parent);
+		run_tls(mon, p, plain, tickets, ca, tls[1], keeper[1], parent);
 	if (pid < 0)
 		mon_log_error(mon, "cannot start the tls role: %s", strerror(errno));
 	if (tickets >= 0)
 		close(tickets);
+	if (ca >= 0)
+		close(ca);
 	for (int i = pid > 0; i < 2; i++) {
 		if (tls[i] >= 0)
 			close(tls[i]);
@@ -323,7 +346,7 @@ static int answer_pair(struct monitor *mon, struct ipc_msg *ask)
 static int take_done(struct monitor *mon, struct ipc_msg *m)
 {
 	struct mon_tls *i = &mon->tls;
-	const uint8_t *binding;
+	const uint8_t *binding, *unique;
 
 	i->version = ipc_get_u32(m);
 	i->resumed = ipc_get_u8(m) != 0;
@@ -331,7 +354,11 @@ static int take_done(struct monitor *mon, struct ipc_msg *m)
 	binding = ipc_get_raw(m, sizeof(i->binding));
 	if (binding)
 		memcpy(i->binding, binding, sizeof(i->binding));
+	unique = ipc_get_raw(m, sizeof(i->unique));
+	if (unique)
+		memcpy(i->unique, unique, sizeof(i->unique));
 	ipc_get_str(m, i->cipher, sizeof(i->cipher));
+	ipc_get_str(m, i->identity, sizeof(i->identity));
 	if (ipc_end(m) < 0 || i->binding_kind >= BINDING_N || mon->tls.stage != TLS_SHAKING)
 		return POP_E_CORRUPT;
 	mon->tls.stage = TLS_ON;

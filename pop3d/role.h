@@ -113,6 +113,7 @@ struct tls_start {
 	int plain_fd; /* to the session, -1 where the certificate is only checked */
 	int cert_fds[ROLE_KEYS_MAX];
 	unsigned n_certs;
+	int ca_fd;	 /* who may issue client certificates, -1: none is asked for */
 	int min_version; /* 0x0303 or 0x0304 */
 	int stall_ms;	 /* idle_timeout: the client takes nothing for so long */
 	bool tickets;	 /* there is a ticket file */

@@ -75,6 +75,14 @@ void tls_forget(struct tls *t);
 /* A line for the log. */
 void tls_note(struct tls *t, int level, const char *text);
 
+/*
+ * tls_client.c: ask for a client certificate of the authorities in start->ca_fd.
+ * 0, POP_E_SYS, POP_E_SYNTAX (no certificate is in the file).
+ */
+int tls_client_ask(struct tls *t);
+/* Whose certificate was checked: its e-mail address, else its common name, else "". */
+void tls_client_identity(const struct tls *t, char *out, size_t size);
+
 /* tls_provider.c: the provider behind which the keeper is; NULL: out of memory. */
 OSSL_LIB_CTX *tls_provider_open(struct ipc *keeper);
 /* A handle for the private key of this certificate, the caller's; NULL: of no kind that we use. */

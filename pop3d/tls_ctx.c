@@ -93,7 +93,8 @@ int tls_ctx_new(struct tls *t)
 	if (!t->ctx || !library)
 		return POP_E_MEMORY;
 	if (set_all(t->ctx, t->start) < 0 ||
-	    (t->start->tickets && tls_ticket_use(t->ctx, library, &t->keeper) < 0))
+	    (t->start->tickets && tls_ticket_use(t->ctx, library, &t->keeper) < 0) ||
+	    (t->start->ca_fd >= 0 && tls_client_ask(t) < 0))
 		return POP_E_SYS;
 	SSL_CTX_set_cert_cb(t->ctx, tls_cert_choose, t);
 	t->ssl = SSL_new(t->ctx);

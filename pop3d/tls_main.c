@@ -10,7 +10,8 @@
  * Trusts:   its command line and descriptors, which are the monitor's.
  *
  *   pop3d-tls serve|check MIN-VERSION STALL-MS N-CERTIFICATES N-KEYS TICKETS NAMES
- *             UID GID KEEPER-UID KEEPER-GID PARENT-PID EMPTY-ROOT     ("-": not started by root)
+ *             AUTHORITIES UID GID KEEPER-UID KEEPER-GID PARENT-PID EMPTY-ROOT     ("-": not started
+ * by root)
  */
 #include <signal.h>
 #include <string.h>
@@ -31,14 +32,14 @@ enum { /* descriptors as the monitor arranges them */
        FD_KEEPER_MONITOR = 4,
        FD_PLAIN = 5,
        FD_TICKETS = 6,
-       FD_FILES = 7, /* certificates, then keys */
+       FD_FILES = 7, /* certificates, then keys, then authorities of client certificates */
 };
 
 #define FILES_FEW 32
 
 struct options {
 	bool check;
-	uint64_t min_version, stall_ms, n_certs, n_keys, tickets, names;
+	uint64_t min_version, stall_ms, n_certs, n_keys, tickets, names, authorities;
 	uint64_t uid, gid, keeper_uid, keeper_gid, parent;
 	const char *root; /* "-": no ids to give up */
 };
@@ -54,6 +55,7 @@ static int parse(struct options *o, int argc, char **argv)
 		{ &o->n_keys, ROLE_KEYS_MAX },
 		{ &o->tickets, 1 },
 		{ &o->names, 1 },
+		{ &o->authorities, 1 },
 		{ &o->uid, UINT32_MAX },
 		{ &o->gid, UINT32_MAX },
 		{ &o->keeper_uid, UINT32_MAX },
@@ -120,12 +122,14 @@ static int be_tls(const struct options *o, int keeper_fd)
 				   .stall_ms = (int)o->stall_ms,
 				   .tickets = o->tickets == 1,
 				   .names = o->names == 1 };
-	int keep[3 + ROLE_KEYS_MAX] = { FD_MONITOR, FD_PLAIN, keeper_fd };
+	int keep[4 + ROLE_KEYS_MAX] = { FD_MONITOR, FD_PLAIN, keeper_fd, 0 };
 
+	start.ca_fd = o->authorities ? FD_FILES + (int)(o->n_certs + o->n_keys) : -1;
+	keep[3] = o->authorities ? start.ca_fd : FD_MONITOR;
 	for (unsigned i = 0; i < start.n_certs; i++)
-		keep[3 + i] = start.cert_fds[i] = FD_FILES + (int)i;
+		keep[4 + i] = start.cert_fds[i] = FD_FILES + (int)i;
 	role_title("pop3d-tls");
-	role_enter(&rights, keep, 3 + start.n_certs);
+	role_enter(&rights, keep, 4 + start.n_certs);
 	return o->check ? tls_check(&start) : tls_run(&start);
 }
 

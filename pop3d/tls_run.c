@@ -37,6 +37,7 @@ static const struct {
 	{ SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED, "the client takes the certificate for expired" },
 	{ SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE, "the client finds nothing in common" },
 	{ SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "the client wants another version of TLS" },
+	{ SSL_R_CERTIFICATE_VERIFY_FAILED, "the client's certificate is not accepted" },
 	{ SSL_R_UNEXPECTED_EOF_WHILE_READING, "the client went away" },
 };
 
@@ -80,20 +81,31 @@ static int tell_done(struct tls *t)
 	const char *cipher = SSL_get_cipher_name(t->ssl);
 	bool resumed = SSL_session_reused(t->ssl) == 1;
 	uint8_t secret[IPC_BINDING_LEN] = { 0 };
-	enum ipc_binding kind = BINDING_NONE;
+	uint8_t unique[IPC_UNIQUE_LEN] = { 0 };
+	unsigned kinds = BINDING_NONE;
 	struct ipc_msg m;
 	int err;
 
+	char identity[256];
+
+	tls_client_identity(t, identity, sizeof(identity));
 	if ((SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1) &&
 	    SSL_export_keying_material(t->ssl, secret, sizeof(secret), label, sizeof(label) - 1,
 				       NULL, 0, 0) == 1)
-		kind = BINDING_EXPORTER;
+		kinds = BINDING_EXPORTER;
+	/* the first Finished of the handshake, RFC 5929; unique with RFC 7627 only */
+	if (SSL_version(t->ssl) < TLS1_3_VERSION && SSL_get_extms_support(t->ssl) == 1 &&
+	    (resumed ? SSL_get_finished(t->ssl, unique, sizeof(unique))
+		     : SSL_get_peer_finished(t->ssl, unique, sizeof(unique))) == sizeof(unique))
+		kinds |= BINDING_UNIQUE;
 	ipc_start(&m, IPC_TLS_DONE);
 	ipc_put_u32(&m, (uint32_t)SSL_version(t->ssl));
 	ipc_put_u8(&m, resumed);
-	ipc_put_u8(&m, (uint8_t)kind);
+	ipc_put_u8(&m, (uint8_t)kinds);
 	ipc_put_raw(&m, secret, sizeof(secret));
+	ipc_put_raw(&m, unique, sizeof(unique));
 	ipc_put_str(&m, cipher, strlen(cipher));
+	ipc_put_str(&m, identity, strlen(identity));
 	err = ipc_send(&t->monitor, &m);
 	explicit_bzero(secret, sizeof(secret));
 	ipc_wipe(&m);

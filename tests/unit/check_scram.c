@@ -176,9 +176,7 @@ START_TEST(test_first)
 	static const uint8_t binding[32];
 	struct scram s = { .plus = row->plus,
 			   .plus_offered = row->offered,
-			   .binding_name = "tls-exporter",
-			   .binding = binding,
-			   .binding_len = sizeof(binding) };
+			   .bindings = { { "tls-exporter", binding, sizeof(binding) } } };
 	size_t len = strlen(row->first);
 	char *exact = malloc(len ? len : 1); /* a read past its end is seen under sanitizers */
 	int got;
@@ -225,9 +223,7 @@ START_TEST(test_binding)
 	for (int changed = 0; changed < 2; changed++) {
 		struct scram s = { .plus = true,
 				   .plus_offered = true,
-				   .binding_name = "tls-exporter",
-				   .binding = channel,
-				   .binding_len = sizeof(channel) };
+				   .bindings = { { "tls-exporter", channel, sizeof(channel) } } };
 
 		memcpy(data + 16, channel, 32);
 		base64_encode(data, 48, text);
