@@ -6,6 +6,8 @@ import hmac
 import json
 import os
 import re
+import shutil
+import subprocess
 import time
 import unittest
 
@@ -631,6 +633,60 @@ class Secrets(Case):
         session.expect("AUTH PLAIN " + plain(password=made["password"]), "-ERR [AUTH]...")
         session.quit()
         site.logged("expired")
+
+    @unittest.skipUnless(shutil.which("strace"), "strace is not installed")
+    def test_killed_anywhere(self):
+        """A change of the password, killed at every system call: the old or the new one works,
+        by all mechanisms, and the next change mends what was left."""
+        calls = ("openat", "write", "fsync", "renameat", "fchmod", "fchown", "unlinkat", "close")
+        site = self.secrets(auth_failure_delay=0)
+        if subprocess.run(["strace", "-o", "/dev/null", "true"], check=False,
+                          stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("tracing is not permitted here")
+        old, turn, outcomes = PASSWORD, 0, set()
+        for call in calls:
+            number = 0
+            while True:
+                number += 1
+                turn += 1
+                new = "password %d" % turn
+                done = subprocess.run(
+                    ["strace", "-o", "/dev/null", "-e", "trace=%s" % call, "-e",
+                     "inject=%s:signal=KILL:when=%d" % (call, number), str(common.ADMIN), "-c",
+                     str(site.config), "user", "passwd", "alice"], input=new.encode(),
+                    capture_output=True, check=False, timeout=common.WAIT)
+                if done.returncode == 0:
+                    old = new
+                    break
+                # only what comes behind the first change of a file is of interest
+                if not (site.top / "etc/users.lock").exists() and call in ("openat", "close"):
+                    continue
+                fits = {password: self.quick(site, password) for password in (old, new)}
+                wanted = sorted(fits.values())
+                self.assertEqual(wanted, [[False] * 2, [True] * 2], (call, number, fits))
+                outcomes.add(fits[new][0])
+                old = new if fits[new][0] else old
+        self.assertEqual(outcomes, {True, False})
+        site.admin("user", "passwd", "alice", stdin=b"last\n")
+        self.assertEqual(self.works(site, "last"), self.ALL)
+        self.assertEqual(len((site.top / "etc/secrets").read_text().splitlines()), 5)
+        self.assertEqual(sorted(path.name for path in (site.top / "etc").iterdir()),
+                         ["pop3d.conf", "secrets", "users"])
+
+    @staticmethod
+    def quick(site, password):
+        """Does it open the maildrop in clear, and by SCRAM?"""
+        session = site.start()
+        session.greeting()
+        good = [scram(session, password=password).startswith(b"+OK")]
+        session.close()
+        session.wait(None)
+        session = site.start()
+        session.greeting()
+        good.append(session.ask("AUTH PLAIN " + plain(password=password)).startswith(b"+OK"))
+        session.close()
+        session.wait(None)
+        return good
 
     def test_refused_passwords(self):
         site = self.open()
