@@ -7,11 +7,14 @@
  *           (SIGTERM, SIGINT, -n sessions served, or -t seconds gone).
  *
  * The CPU time is the kernel's for the started process and every descendant it waited for.
- * Descendants that outlive their parent are inherited here and counted too.
+ * Descendants that outlive their parent are inherited here and counted too.  What escapes is the
+ * child of a process that ignores SIGCHLD; -a counts it by an inherited perf event, which costs
+ * every fork a little.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,6 +27,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -141,6 +145,36 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* A count of the CPU nanoseconds of this process and all that it starts from now on. */
+static int perf_open(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_TASK_CLOCK,
+		.size = sizeof(attr),
+		.inherit = 1,
+	};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0) {
+		perror("launch: perf_event_open");
+		exit(71);
+	}
+	return fd;
+}
+
+/* In place of what wait4 said; the launcher's own time is not the server's. */
+static void perf_total(int fd)
+{
+	struct rusage own;
+	uint64_t ns, own_us;
+
+	if (fd < 0 || read(fd, &ns, sizeof(ns)) != sizeof(ns) || getrusage(RUSAGE_SELF, &own) < 0)
+		return;
+	own_us = tv_us(&own.ru_utime) + tv_us(&own.ru_stime);
+	totals.cpu_us = ns / 1000 > own_us ? ns / 1000 - own_us : 0;
+}
+
 static void print_totals(void)
 {
 	uint32_t median = 0;
@@ -233,7 +267,7 @@ static long number(const char *s, long min, long max)
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: launch [-p port] [-n sessions] [-t seconds] [-l logfile] "
+	fprintf(stderr, "usage: launch [-a] [-p port] [-n sessions] [-t seconds] [-l logfile] "
 			"/path/program [arg...]\n");
 	exit(64);
 }
@@ -244,10 +278,14 @@ int main(int argc, char **argv)
 	uint64_t max_sessions = 0;
 	uint16_t port = 0;
 	int life_s = 3600;
+	int perf_fd = -1;
 	int opt, log_fd;
 
-	while ((opt = getopt(argc, argv, "+p:n:t:l:")) != -1) {
+	while ((opt = getopt(argc, argv, "+ap:n:t:l:")) != -1) {
 		switch (opt) {
+		case 'a':
+			perf_fd = perf_open();
+			break;
 		case 'p':
 			port = (uint16_t)number(optarg, 0, 65535);
 			break;
@@ -275,6 +313,7 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGTERM); /* nothing outlives the benchmark */
 	serve(listen_on(port), log_fd, max_sessions, life_s, argv + optind);
 	end_live();
+	perf_total(perf_fd);
 	print_totals();
 	return 0;
 }

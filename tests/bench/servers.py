@@ -122,13 +122,14 @@ class Launched(Server):
     """A server that inetd would start: one process a connection, by the common launcher."""
 
     wrapper = ()
+    launch_options = ()
 
     def command(self):
         raise NotImplementedError
 
     def start(self):
-        args = [*self.wrapper, f"{self.build}/tests/bench/launch", "-t", "600", "-l",
-                f"{self.home}/log", *self.command()]
+        args = [*self.wrapper, f"{self.build}/tests/bench/launch", *self.launch_options,
+                "-t", "600", "-l", f"{self.home}/log", *self.command()]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
         word, _, port = self.proc.stdout.readline().partition(" ")
         if word != "port":
@@ -211,6 +212,7 @@ class StunnelEach(Popa3d):
     name = "stunnel-i"
     mail_of = "popa3d"
     tls = True
+    launch_options = ("-a",)  # it ignores SIGCHLD: popa3d's time is in nobody's account
 
     def command(self):
         return [f"{self.work}/root/usr/bin/stunnel4", f"{self.work}/stunnel-i.conf"]
