@@ -175,6 +175,8 @@ static int make(int dir_fd, const char *base, bool trust_old, struct pop_why *wh
 	if (err < 0)
 		return err;
 	for (int tries = 0;; tries++) {
+		int stale;
+
 		err = 0;
 		if (linkat(dir_fd, temp, dir_fd, name, 0) == 0)
 			break;
@@ -184,11 +186,13 @@ static int make(int dir_fd, const char *base, bool trust_old, struct pop_why *wh
 				err = pop_why_errno(why, "cannot make the dotlock %s", name);
 			break;
 		}
-		if (tries == 2 || !judge(dir_fd, name, base, trust_old, &st)) {
+		stale = judge(dir_fd, name, base, trust_old, &st);
+		if (tries == 2 || stale == 0) {
 			pop_why(why, err, "the dotlock %s is held by another program", name);
 			break;
 		}
-		take_away(dir_fd, name, &st);
+		if (stale > 0)
+			take_away(dir_fd, name, &st);
 	}
 	saved = errno;
 	unlinkat(dir_fd, temp, 0);

@@ -90,7 +90,7 @@ int lock_record_alive(const struct lock_record *r)
 	if (state == 'Z' || state == 'X') /* nobody has waited for it yet */
 		return 0;
 	/* another process may have got the number since; where /proc hides it, it is alive */
-	return start_time == 0 || start_time == r->start_time;
+	return start_time == 0 || r->start_time == 0 || start_time == r->start_time;
 }
 
 /* Append s with everything but plain visible ASCII percent-encoded. */

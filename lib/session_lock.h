@@ -43,7 +43,8 @@ int session_lock_take(int dir_fd, int wait_ms, const struct lock_record *self, s
 int session_lock_query(int dir_fd, struct lock_record *r, pid_t *pid);
 
 /*
- * Is the process of this record (same host, boot and start time) alive?  1 or 0;
+ * Is the process of this record (same host, boot and start time) alive?  1, also where its
+ * start time is hidden from us; 0;
  * POP_E_MISSING where host or boot differ, so that nobody here can know.
  */
 int lock_record_alive(const struct lock_record *r);

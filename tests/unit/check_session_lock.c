@@ -302,6 +302,8 @@ START_TEST(test_alive)
 	other = r;
 	other.start_time++;
 	ck_assert_int_eq(lock_record_alive(&other), 0);
+	other.start_time = 0; /* not known, where /proc is hidden */
+	ck_assert_int_eq(lock_record_alive(&other), 1);
 	other = r;
 	other.boot_id[0] ^= 1;
 	ck_assert_int_eq(lock_record_alive(&other), POP_E_MISSING);
