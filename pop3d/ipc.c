@@ -352,7 +352,7 @@ static int send_packet(int fd, uint8_t *head, struct ipc_msg *m)
 		memcpy(CMSG_DATA(cm), m->fds, sizeof(int) * m->n_fds);
 	}
 	do
-		n = sendmsg(fd, &mh, MSG_NOSIGNAL);
+		n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EPIPE || errno == ECONNRESET ? POP_E_EOF : POP_E_SYS;

@@ -239,8 +239,9 @@ void ipc_close(struct ipc *c);
 int ipc_pair(int ends[2]);
 
 /*
- * Send.  0, POP_E_EOF (the peer is gone), POP_E_CORRUPT (we are about to break
- * a rule ourselves: wrong order, or something did not fit), POP_E_SYS.  Secrets
+ * Send, without ever waiting for room: only a peer that breaks the order of request
+ * and answer leaves none.  0, POP_E_EOF (the peer is gone), POP_E_CORRUPT (we are about
+ * to break a rule ourselves: wrong order, or something did not fit), POP_E_SYS.  Secrets
  * in the payload are the caller's to wipe.
  */
 int ipc_send(struct ipc *c, struct ipc_msg *m);

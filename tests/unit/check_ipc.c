@@ -121,6 +121,28 @@ START_TEST(test_good_and_bad_size)
 }
 END_TEST
 
+/* A peer that asks and never reads the answers: an error in the end, no waiting. */
+START_TEST(test_peer_that_does_not_read)
+{
+	struct ipc_msg m;
+	struct pair p;
+	int err = 0, n;
+
+	make_pair(&p, ROLE_MONITOR, ROLE_SESSION, PH_AUTH);
+	p.c.sent_one = true;
+	for (n = 0; err == 0 && n < 10000; n++) {
+		p.c.owed = IPC_SASL_ANSWER;
+		ipc_start(&m, IPC_SASL_ANSWER);
+		m.len = 3000;
+		memset(m.payload, 0, m.len);
+		err = ipc_send(&p.c, &m);
+	}
+	ck_assert_int_eq(err, POP_E_SYS);
+	ck_assert_int_gt(n, 2);
+	drop_pair(&p);
+}
+END_TEST
+
 START_TEST(test_wrong_direction_and_phase)
 {
 	const struct ipc_rule *r = rule_of(_i);
@@ -370,6 +392,7 @@ int main(void)
 	int failed;
 
 	suite_add_tcase(s, tc);
+	tcase_add_test(tc, test_peer_that_does_not_read);
 	tcase_add_loop_test(tc, test_good_and_bad_size, IPC_NONE + 1, IPC_N_TYPES);
 	tcase_add_loop_test(tc, test_wrong_direction_and_phase, IPC_NONE + 1, IPC_N_TYPES);
 	tcase_add_loop_test(tc, test_order, IPC_NONE + 1, IPC_N_TYPES);
