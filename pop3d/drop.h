@@ -18,6 +18,7 @@ struct drop {
 	int login_fd;	/* the time of the last login, or -1 */
 	bool delayed;	/* it was too short ago */
 	unsigned notes; /* sent so far */
+	unsigned digester_asks;
 };
 
 /* drop_serve.c: answer the session until it ends.  0 or a negative code. */

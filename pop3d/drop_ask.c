@@ -15,7 +15,8 @@
 #include "drop.h"
 #include "fsutil.h"
 
-#define NOTES_MAX 24 /* below the catalogue's bound */
+#define NOTES_MAX	  24 /* below the catalogue's bound */
+#define DIGESTER_ASKS_MAX 2  /* the catalogue's bound */
 
 void drop_note(void *ctx, int level, const char *text)
 {
@@ -144,6 +145,11 @@ static int start_digester(struct drop *d)
 	uint8_t started;
 	int err;
 
+	if (d->digester_asks == DIGESTER_ASKS_MAX) {
+		errno = ECHILD;
+		return POP_E_SYS;
+	}
+	d->digester_asks++;
 	ipc_start(&m, IPC_DIGESTER_ASK);
 	ipc_put_u8(&m, 0);
 	err = ipc_call(&d->monitor, &m);

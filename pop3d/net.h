@@ -36,6 +36,7 @@ struct net_io {
 	int wait_ms;   /* idle_timeout */
 	int watch[2];  /* pairs whose end ends the session; -1: none */
 	bool skipping; /* the rest of a too long line is being dropped */
+	bool cut;      /* an answer was not sent whole: nothing may follow it */
 	size_t in_start, in_end;
 	size_t out_len;
 	uint64_t sent; /* octets */
@@ -77,6 +78,7 @@ struct net {
 	uint8_t *maps;	 /* two bitmaps of count bits: deleted, then retrieved */
 	size_t map_size; /* bytes of one */
 	struct net_list list, uidls;
+	unsigned lists_asked; /* how often, for both */
 	struct net_window window;
 	uint64_t n_retr, n_top, n_dele;
 	struct net_io io;
@@ -116,7 +118,7 @@ enum reply net_put(struct net *n, const void *data, size_t len);
 size_t net_digits(uint64_t v, uint8_t *out);
 /* The connection or a pair failed with err: set the reason. */
 enum reply net_fail(struct net *n, int err);
-/* The maildrop role or the monitor is gone: say so, and end.  Nothing may be half answered. */
+/* The maildrop role or the monitor is gone: say so, and end; silently behind half an answer. */
 enum reply net_gone(struct net *n);
 
 /* net_run.c: the connection ended with err while a line of the client was awaited. */

@@ -36,7 +36,8 @@ void net_io_init(struct net_io *io, int in, int out, int wait_ms, int watch)
 }
 
 /*
- * Wait until fd is ready for events or until_ms is over, watching the pairs.
+ * Wait until fd is ready for events or until_ms is over, watching the pairs: their end
+ * goes before what the client says, but not before an answer that can be written.
  * 0, POP_E_TIME, POP_E_DENIED, POP_E_SYS.
  */
 static int wait_ready(struct net_io *io, int fd, short events, int64_t until_ms)
@@ -51,6 +52,8 @@ static int wait_ready(struct net_io *io, int fd, short events, int64_t until_ms)
 
 		if (n < 0 && errno != EINTR)
 			return POP_E_SYS;
+		if (n > 0 && fds[0].revents && events == POLLOUT)
+			return 0;
 		if (n > 0 && (fds[1].revents || fds[2].revents))
 			return POP_E_DENIED;
 		if (n > 0)
@@ -88,6 +91,7 @@ int net_flush(struct net_io *io)
 	}
 	io->sent += at;
 	io->out_len = 0;
+	io->cut |= err < 0;
 	return err;
 }
 
@@ -101,21 +105,27 @@ uint8_t *net_out_room(struct net_io *io, size_t n, int *err)
 	return io->out_buf + io->out_len;
 }
 
-/* Get more from the client; nothing is left in the buffer but an unfinished line. */
-static int fill(struct net_io *io, int64_t until_ms)
+/*
+ * Get more from the client; nothing is left in the buffer but an unfinished line.
+ * The time for that line (*until_ms, -1: not begun) counts from the moment at which
+ * the client has its answers.
+ */
+static int fill(struct net_io *io, int64_t *until_ms)
 {
 	ssize_t n;
 	int err = net_flush(io);
 
 	if (err < 0)
 		return err;
+	if (*until_ms < 0)
+		*until_ms = fs_now_ms() + io->wait_ms;
 	if (io->in_start > 0) {
 		memmove(io->in_buf, io->in_buf + io->in_start, io->in_end - io->in_start);
 		io->in_end -= io->in_start;
 		io->in_start = 0;
 	}
 	do {
-		err = wait_ready(io, io->in, POLLIN, until_ms);
+		err = wait_ready(io, io->in, POLLIN, *until_ms);
 		if (err < 0)
 			return err;
 		n = read(io->in, io->in_buf + io->in_end, NET_IN_SIZE - io->in_end);
@@ -164,9 +174,7 @@ static int read_line(struct net_io *io, char *line, size_t most)
 			io->skipping = true;
 			io->in_start = io->in_end;
 		}
-		if (until_ms < 0)
-			until_ms = fs_now_ms() + io->wait_ms;
-		err = fill(io, until_ms);
+		err = fill(io, &until_ms);
 		if (err < 0)
 			return err;
 	}

@@ -10,9 +10,10 @@
 #include "fsutil.h"
 #include "net.h"
 
+#define ASKS_MAX  4			       /* the catalogue's bound */
 #define LINE_ROOM (20 + 1 + UIDL_MAX + 11 + 2) /* a number, a blank, a UIDL or a number, CRLF */
 
-/* Ask once; afterwards nobody is asked. */
+/* Ask; once it is there nobody is asked again, and a few failures are enough. */
 static int get_list(struct net *n, enum ipc_list kind, struct net_list *list)
 {
 	struct ipc_msg m;
@@ -21,6 +22,9 @@ static int get_list(struct net *n, enum ipc_list kind, struct net_list *list)
 	int fd, err;
 	void *data;
 
+	if (n->lists_asked == ASKS_MAX)
+		return POP_E_SYS;
+	n->lists_asked++;
 	ipc_start(&m, IPC_LIST_ASK);
 	ipc_put_u8(&m, (uint8_t)kind);
 	err = ipc_call(&n->drop, &m);

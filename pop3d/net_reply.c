@@ -74,6 +74,8 @@ enum reply net_err(struct net *n, const char *fmt, ...)
 enum reply net_gone(struct net *n)
 {
 	net_fail(n, POP_E_DENIED);
+	if (n->io.cut)
+		return REPLY_FAIL;
 	n->io.watch[0] = n->io.watch[1] = -1;
 	n->io.wait_ms = LAST_WORD_MS;
 	net_err(n, "[SYS/TEMP] the server ends this session");

@@ -20,7 +20,7 @@
 
 static void close_window(struct net_window *w)
 {
-	for (unsigned i = 0; i < (w->shared ? 1 : w->n); i++)
+	for (unsigned i = 0; i < (w->shared && w->n > 0 ? 1 : w->n); i++)
 		close(w->fds[i]);
 	w->n = 0;
 	w->shared = false;
@@ -233,7 +233,7 @@ static enum reply send_message(struct net *n, uint64_t idx, struct cut *cut)
 	if (reply != REPLY_OK)
 		return reply;
 	err = put_message(n, &r, cut);
-	if (err == POP_E_TIME || err == POP_E_DENIED || err == POP_E_EOF)
+	if (err < 0 && err != POP_E_CHANGED)
 		return net_fail(n, err);
 	if (err == 0)
 		err = check_still(n, idx, &r);
