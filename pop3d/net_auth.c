@@ -140,30 +140,33 @@ enum reply net_finish_login(struct net *n, struct ipc_msg *m)
 	return r;
 }
 
-enum reply cmd_pass(struct net *n, const struct net_args *args)
+static enum reply login(struct net *n, enum ipc_mechanism mechanism, const char *name, char *secret)
 {
 	struct ipc_msg m;
+	int err = ask(n, mechanism, name, secret, &m);
 
+	if (err == POP_E_EOF)
+		return net_gone(n); /* told to end meanwhile */
+	return err < 0 ? net_fail(n, POP_E_DENIED) : net_finish_login(n, &m);
+}
+
+enum reply cmd_pass(struct net *n, const struct net_args *args)
+{
 	if (!n->has_login)
 		return net_err(n, "give USER first");
 	n->has_login = false;
 	/* the password is in the input buffer too, until the next line overwrites it */
 	explicit_bzero(n->io.in_buf, n->io.in_start);
-	if (ask(n, LOGIN_USERPASS, n->login, args->word[0], &m) < 0)
-		return net_fail(n, POP_E_DENIED);
-	return net_finish_login(n, &m);
+	return login(n, LOGIN_USERPASS, n->login, args->word[0]);
 }
 
 enum reply cmd_apop(struct net *n, const struct net_args *args)
 {
-	struct ipc_msg m;
-
 	if (!n->start->apop)
 		return net_err(n, "APOP is not offered here");
 	n->has_login = false;
+	net_mechs(n); /* CAPA names them after the login too, when nobody may ask any more */
 	args->word[0][args->len[0]] = '\0';
 	args->word[1][args->len[1]] = '\0';
-	if (ask(n, LOGIN_APOP, args->word[0], args->word[1], &m) < 0)
-		return net_fail(n, POP_E_DENIED);
-	return net_finish_login(n, &m);
+	return login(n, LOGIN_APOP, args->word[0], args->word[1]);
 }

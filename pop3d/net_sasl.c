@@ -136,7 +136,7 @@ static enum reply exchange(struct net *n, unsigned mechanism, unsigned part, lon
 		kind = ask(n, mechanism, part, (size_t)len, &m);
 		part = 0;
 		if (kind < 0) {
-			r = net_fail(n, POP_E_DENIED);
+			r = kind == POP_E_EOF ? net_gone(n) : net_fail(n, POP_E_DENIED);
 			break;
 		}
 		if (kind == SASL_VERDICT) {
