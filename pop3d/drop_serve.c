@@ -5,6 +5,8 @@
  * Trusts:   nothing the session says: a session that was taken over gets what
  *           its logged-in client may have, and nothing else.
  */
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,13 +145,30 @@ out:
 	return err;
 }
 
+/*
+ * Wait for a request of the session's.  The monitor says nothing unasked: what is
+ * there of it is its end, or the word that the session hangs.
+ */
+static int wait_request(struct drop *d)
+{
+	struct pollfd fds[2] = { { .fd = d->session.fd, .events = POLLIN },
+				 { .fd = d->monitor.fd, .events = POLLIN } };
+
+	while (poll(fds, 2, -1) < 0)
+		if (errno != EINTR)
+			return POP_E_SYS;
+	return fds[1].revents ? POP_E_EOF : 0;
+}
+
 int drop_serve(struct drop *d)
 {
 	struct ipc_msg m;
 	int err;
 
 	for (;;) {
-		err = ipc_recv(&d->session, &m);
+		err = wait_request(d);
+		if (err == 0)
+			err = ipc_recv(&d->session, &m);
 		if (err < 0)
 			break;
 		if (m.type == IPC_LIST_ASK) {

@@ -63,6 +63,7 @@ struct mon_tls {
 struct mon_child {
 	pid_t pid; /* 0: not known */
 	enum ipc_role role;
+	uid_t uid; /* that it takes */
 };
 
 struct monitor {
@@ -94,6 +95,7 @@ struct monitor {
 	bool swept;		   /* mon_start_sweep() was called */
 	bool dotlocked;		/* a dotlock that the monitor made is there */
 	bool ending;		/* the session was told to end */
+	int64_t end_by_ms;	/* then: until when it may take, monotonic */
 	int64_t deadline_ms;	/* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
@@ -113,6 +115,8 @@ void mon_start_sweep(struct monitor *mon);
 int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
 /* fork, and keep the child in mind; room for another one, the keeper, is made sure of. */
 pid_t mon_fork(struct monitor *mon, enum ipc_role role);
+/* The last act: end the processes that are left. */
+void mon_kill_children(struct monitor *mon);
 /* Give up the monitor's own copy of the client's socket. */
 void mon_release_client(struct monitor *mon);
 

@@ -85,9 +85,10 @@ static int check_identity(const struct monitor *mon, struct pop_why *why)
 {
 	const struct mon_login *l = &mon->login;
 
-	if (l->uid == 0 || l->gid == 0)
-		return pop_why(why, POP_E_UNSAFE, "user %s: uid 0 and gid 0 have no maildrop",
-			       l->name);
+	/* -1 would leave root's id in force */
+	if (l->uid == 0 || l->gid == 0 || l->uid == USER_NO_ID || l->gid == USER_NO_ID)
+		return pop_why(why, POP_E_UNSAFE, "user %s: uid %u, gid %u have no maildrop",
+			       l->name, (unsigned)l->uid, (unsigned)l->gid);
 	if (mon->root && is_ours(mon, l))
 		return pop_why(why, POP_E_UNSAFE,
 			       "user %s: uid %u, gid %u: pop3d's own ids may own no mail", l->name,

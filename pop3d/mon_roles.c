@@ -42,6 +42,13 @@ static struct role_rights rights_of(const struct monitor *mon, enum ipc_role rol
 	return r;
 }
 
+static uid_t uid_of(const struct monitor *mon, enum ipc_role role)
+{
+	return role == ROLE_MAILDROP ? mon->login.uid
+	       : role == ROLE_KEEPER ? mon->tls.keeper_uid
+				     : mon->uid;
+}
+
 pid_t mon_fork(struct monitor *mon, enum ipc_role role)
 {
 	pid_t pid;
@@ -52,8 +59,28 @@ pid_t mon_fork(struct monitor *mon, enum ipc_role role)
 	}
 	pid = fork();
 	if (pid > 0)
-		mon->children[mon->n_children++] = (struct mon_child){ pid, role };
+		mon->children[mon->n_children++] =
+			(struct mon_child){ pid, role, uid_of(mon, role) };
 	return pid;
+}
+
+/*
+ * Their PDEATHSIG is not enough: the kernel sends it with our rights, and without
+ * CAP_KILL root may not signal another uid.  A process of our real uid it may.
+ */
+void mon_kill_children(struct monitor *mon)
+{
+	for (unsigned i = 0; i < mon->n_children; i++) {
+		const struct mon_child *c = &mon->children[i];
+
+		if (c->pid == 0)
+			continue; /* the keeper: it ends with the tls role */
+		if (mon->root && setresuid(c->uid, (uid_t)-1, (uid_t)-1) < 0)
+			mon_log_error(mon, "setresuid: %s", strerror(errno));
+		if (kill(c->pid, SIGKILL) < 0 && errno != ESRCH)
+			mon_log_error(mon, "cannot end the %s role: %s", ipc_role_name(c->role),
+				      strerror(errno));
+	}
 }
 
 /* Make a pair and fork.  In the child *fd is its end; in the parent it is the monitor's. */
@@ -84,13 +111,13 @@ void mon_release_client(struct monitor *mon)
 		mon_log_error(mon, "dup2: %s", strerror(errno));
 }
 
-/* The client's descriptors are the session's, or the plaintext's end is.  2 may be the client too.
- */
+/* The client's descriptors are the session's, or the plaintext's end is.  2 is the log, or the
+ * client once more. */
 static void arrange_session(const struct monitor *mon, int plain_fd)
 {
 	if (plain_fd >= 0 && (dup2(plain_fd, 0) < 0 || dup2(plain_fd, 1) < 0))
 		_exit(EX_OSERR);
-	if (mon->tls.stage != TLS_OFF && dup2(mon->null_fd, 2) < 0)
+	if (dup2(mon->null_fd, 2) < 0)
 		_exit(EX_OSERR);
 }
 

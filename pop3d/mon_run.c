@@ -19,8 +19,9 @@
 #include "role.h"
 
 /*
- * How long a role may outlive its pairs: the session reads and drops for 2 s
- * at most.  What is left then dies with the monitor.
+ * How long a role may outlive its pairs, and the session the word that it has to
+ * end: it waits for 2 s at most until its client takes the last answer, and reads
+ * and drops for 2 s.  What is left then is killed.
  */
 #define LINGER_MS 5000
 
@@ -50,9 +51,12 @@ static void catch_signals(sigset_t *while_waiting)
 /* Tell the session to end; what it still has to say is read. */
 static void end_session(struct monitor *mon)
 {
-	if (!mon->ending && mon->session.fd >= 0)
+	if (mon->ending)
+		return;
+	if (mon->session.fd >= 0)
 		shutdown(mon->session.fd, SHUT_WR);
 	mon->ending = true;
+	mon->end_by_ms = fs_now_ms() + LINGER_MS;
 }
 
 void mon_drop_pair(struct monitor *mon, struct ipc *c, int err)
@@ -72,6 +76,40 @@ static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 		m->pos = m->len;
 	mon->phase = mon->session.phase = PH_END;
 	return ipc_end(m);
+}
+
+/* The session's pair is done with, and what served only it. */
+static void leave_session(struct monitor *mon)
+{
+	ipc_close(&mon->session);
+	mon_release_client(mon);
+	mon_tls_end(mon, NULL);
+	if (!mon->awaits_upgrade)
+		ipc_close(&mon->auth);
+	if (mon->drop_session_fd >= 0) {
+		close(mon->drop_session_fd);
+		mon->drop_session_fd = -1;
+	}
+}
+
+/* Were roles told to end that have not? */
+static bool is_waited_for(const struct monitor *mon)
+{
+	return mon->ending && (mon->session.fd >= 0 || mon->auth.fd >= 0);
+}
+
+/*
+ * Enough of it: one hangs, or is no longer ours.  The maildrop role, which still
+ * answers the session, is told too; an expunge is finished.
+ */
+static void wait_no_more(struct monitor *mon)
+{
+	mon_log_error(mon, "the %s role does not end",
+		      ipc_role_name(mon->session.fd >= 0 ? ROLE_SESSION : ROLE_AUTH));
+	mon->awaits_upgrade = false;
+	leave_session(mon);
+	if (mon->drop.fd >= 0)
+		shutdown(mon->drop.fd, SHUT_WR);
 }
 
 static void session_event(struct monitor *mon)
@@ -102,14 +140,7 @@ static void session_event(struct monitor *mon)
 	if (err == 0)
 		return;
 	mon_drop_pair(mon, &mon->session, err);
-	mon_release_client(mon);
-	mon_tls_end(mon, NULL);
-	if (!mon->awaits_upgrade)
-		ipc_close(&mon->auth);
-	if (mon->drop_session_fd >= 0) {
-		close(mon->drop_session_fd);
-		mon->drop_session_fd = -1;
-	}
+	leave_session(mon);
 }
 
 static void auth_event(struct monitor *mon)
@@ -123,8 +154,10 @@ static void auth_event(struct monitor *mon)
 		err = mon_answer_brake(mon, &m);
 	else if (err == 0 && m.type == IPC_UPGRADE)
 		err = mon_take_upgrade(mon, &m);
-	else if (err == 0)
+	else if (err == 0 && (m.type == IPC_AUTH_ANSWER || m.type == IPC_AUTH_SASL_ANSWER))
 		err = mon_take_auth_answer(mon, &m);
+	else if (err == 0)
+		err = POP_E_CORRUPT;
 	ipc_wipe(&m);
 	if (err == 0)
 		return;
@@ -299,6 +332,8 @@ static int64_t next_deadline(const struct monitor *mon)
 
 	if (mon->phase == PH_AUTH && !mon->ending && mon->deadline_ms < until)
 		until = mon->deadline_ms;
+	if (is_waited_for(mon) && mon->end_by_ms < until)
+		until = mon->end_by_ms;
 	if (mon_tls_pending(mon) && mon->tls.deadline_ms < until)
 		until = mon->tls.deadline_ms;
 	return until;
@@ -310,6 +345,8 @@ static void keep_deadlines(struct monitor *mon)
 
 	if (got_term || (mon->phase == PH_AUTH && now >= mon->deadline_ms))
 		end_session(mon);
+	if (is_waited_for(mon) && now >= mon->end_by_ms)
+		wait_no_more(mon);
 	if (mon_tls_pending(mon) && now >= mon->tls.deadline_ms)
 		mon_tls_end(mon, "TLS handshake failed: not done in time");
 }
@@ -337,10 +374,10 @@ int mon_run(struct monitor *mon)
 	mon->tls.pair.fd = mon->tls.keeper.fd = -1;
 	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
+	catch_signals(&unblocked); /* from the first role on: the client sees its greeting early */
 	status = start_roles(mon);
 	if (status != EX_OK)
 		return status;
-	catch_signals(&unblocked);
 	if (mon_start_auth(mon) < 0)
 		end_session(mon);
 	if (!mon->tls.implicit)
@@ -352,18 +389,20 @@ int mon_run(struct monitor *mon)
 		int64_t until;
 
 		reap(mon);
+		keep_deadlines(mon);
 		if (all_closed(mon)) {
 			if (mon->n_children == 0)
 				break;
 			if (over == 0)
 				over = fs_now_ms() + LINGER_MS;
-			if (fs_now_ms() >= over)
+			if (fs_now_ms() >= over) {
+				mon_kill_children(mon);
 				break;
+			}
 			until = over;
 		} else {
 			until = next_deadline(mon);
 		}
-		keep_deadlines(mon);
 		wait_events(mon, until, &unblocked);
 	}
 	return EX_OK;

@@ -163,7 +163,7 @@ static int start_tls(struct monitor *mon, const struct mon_pair *p, int plain)
 	}
 	if (pid < 0)
 		return POP_E_SYS;
-	mon->children[mon->n_children++] = (struct mon_child){ 0, ROLE_KEEPER };
+	mon->children[mon->n_children++] = (struct mon_child){ 0, ROLE_KEEPER, 0 };
 	ipc_init(&mon->tls.pair, tls[0], ROLE_MONITOR, ROLE_TLS, PH_AUTH);
 	ipc_init(&mon->tls.keeper, keeper[0], ROLE_MONITOR, ROLE_KEEPER, PH_AUTH);
 	mon->tls.stage = plain >= 0 ? TLS_SHAKING : TLS_CHECKING;

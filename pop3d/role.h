@@ -20,7 +20,7 @@ struct role_rights {
 	const char *root_writer; /* a root that stays root's: the directory to write in */
 	const char *root;	 /* the empty directory, or NULL: the role needs the file system */
 	bool programs;		 /* it starts programs */
-	pid_t parent;		 /* whose death ends this process */
+	pid_t parent;		 /* the monitor; where it is gone already, the process ends */
 	unsigned files;		 /* RLIMIT_NOFILE */
 	unsigned cpu_s;		 /* RLIMIT_CPU in seconds, 0: none */
 };
@@ -28,8 +28,9 @@ struct role_rights {
 /*
  * Close every descriptor but 0, 1, 2 and the n of keep (sorted here), then give
  * up signals' handlers, root directory, groups, ids, new privileges, core dumps,
- * new processes, being traced; die with the parent.  A process that cannot ends
- * at once, with a status that role_failed_step() puts into words: it has no log.
+ * new processes, being traced; die with the parent, where that may signal it (root
+ * without CAP_KILL may not: then the end of the pairs is what ends a role).  A process
+ * that cannot ends at once, with a status that role_failed_step() puts into words: it has no log.
  */
 void role_enter(const struct role_rights *r, int *keep, size_t n);
 
