@@ -206,7 +206,9 @@ class Together(common.Case):
 
     def sessions(self, number):
         rng = random.Random(1000 + number)
-        while time.monotonic() < self.end:
+        # A session that was killed last may have left its dotlock: the next login removes it,
+        # and deliverers are waiting for that.
+        while time.monotonic() < self.end or self.delivering:
             self.one_session(rng)
 
     def killer(self, number):
@@ -224,6 +226,9 @@ class Together(common.Case):
             function(number)
         except Exception as error:  # pylint: disable=broad-except
             self.ledger.complain("%s %d: %r" % (function.__name__, number, error))
+        finally:
+            if function == self.deliverer:
+                self.delivering.discard(number)
 
     def settle(self):
         """Whatever is left: each message once, and none that was deleted."""
@@ -252,6 +257,7 @@ class Together(common.Case):
         self.ledger = Ledger()
         self.running = []
         self.end = time.monotonic() + SECONDS
+        self.delivering = set(range(DELIVERERS))
         crew = [(self.deliverer, n) for n in range(DELIVERERS)]
         crew += [(self.sessions, n) for n in range(SESSIONS)]
         crew += [(self.killer, n) for n in range(KILLERS)]
