@@ -126,9 +126,8 @@ int drop_run(struct drop_start *start)
 	if (tell_ready(&d, err, &why) < 0)
 		err = POP_E_EOF;
 	if (err == 0) {
-		maildrop_save(d.md);
 		err = drop_serve(&d);
-		/* ids that were made for a session which removed nothing */
+		/* at the end, and once: what the session found out, ids too, while nobody waits */
 		maildrop_save(d.md);
 	}
 	maildrop_close(d.md);
