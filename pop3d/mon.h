@@ -92,7 +92,7 @@ struct monitor {
 	bool upgrade_due;	/* it has come, and there is something to do */
 	bool told_tls;		/* to this auth role */
 	char apop[300];		/* the timestamp of the greeting, "": no APOP */
-	bool swept;		   /* mon_start_sweep() was called */
+	bool swept;		/* mon_start_sweep() was called */
 	bool dotlocked;		/* a dotlock that the monitor made is there */
 	bool ending;		/* the session was told to end */
 	int64_t end_by_ms;	/* then: until when it may take, monotonic */
