@@ -191,17 +191,17 @@ with open("%s/caps", "w") as file:
         site = self.open()
         self.program(site, before="""
 import socket
-socket.socket(fileno=4).send(b"alice\\\\0%s\\\\0\\\\0")
+socket.socket(fileno=4).send(b"alice\\0%s\\0\\0")
 sys.exit(0)""" % site.top)
         self.wants(site, r"^-ERR \[SYS/PERM\]" if AS_ROOT else r"^\+OK")
         self.program(site, before="""
 import socket
-socket.socket(fileno=4).send(b"alice\\\\0%s")
+socket.socket(fileno=4).send(b"alice\\0%s")
 sys.exit(0)""" % site.top)
         self.wants(site, r"^-ERR \[SYS/PERM\]")
         self.program(site, before="""
 import socket
-socket.socket(fileno=4).send(b"alice\\\\0%s\\\\0\\\\0")
+socket.socket(fileno=4).send(b"alice\\0%s\\0\\0")
 sys.exit(1)""" % site.top)
         self.wants(site, r"^-ERR \[AUTH\]")
 
