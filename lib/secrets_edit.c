@@ -207,7 +207,8 @@ static int take_old(struct edit *e, const struct fs_replace *file)
 
 		err = take_line(e, p, n);
 	}
-	explicit_bzero(old, len);
+	if (old)
+		explicit_bzero(old, len);
 	free(old);
 	return err;
 }

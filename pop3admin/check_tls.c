@@ -47,7 +47,11 @@ struct keys {
 __attribute__((format(printf, 3, 0))) static void add(char **list, size_t *n, const char *fmt,
 						      va_list ap)
 {
-	if (*n < FINDINGS_MAX && vasprintf(&list[*n], fmt, ap) >= 0)
+	struct pop_why text;
+
+	if (vsnprintf(text.text, sizeof(text.text), fmt, ap) < 0)
+		return;
+	if (*n < FINDINGS_MAX && (list[*n] = strdup(text.text)) != NULL)
 		(*n)++;
 }
 

@@ -122,9 +122,8 @@ void auth_password(struct auth *a, const char *login, const char *password, stru
 	j->verdict = VERDICT_AUTH;
 	errno = 0;
 	/* an app password is known by its form: no costly hash is tried in vain */
-	if (usable && auth_app(a, password, j))
-		auth_accept(a, j);
-	else if (usable ? matches(a, &j->user, password) : password_verify_dummy(password))
+	if (usable ? auth_app(a, password, j) || matches(a, &j->user, password)
+		   : password_verify_dummy(password))
 		auth_accept(a, j);
 	else if (usable && errno == ENOMEM)
 		j->verdict = VERDICT_TEMP; /* the hash could not be computed */

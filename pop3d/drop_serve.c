@@ -166,10 +166,7 @@ int drop_serve(struct drop *d)
 	int err;
 
 	for (;;) {
-		err = wait_request(d);
-		if (err == 0)
-			err = ipc_recv(&d->session, &m);
-		if (err < 0)
+		if ((err = wait_request(d)) < 0 || (err = ipc_recv(&d->session, &m)) < 0)
 			break;
 		if (m.type == IPC_LIST_ASK) {
 			err = answer_list(d, &m);
