@@ -2,13 +2,8 @@
 """Unique ids that outlive everything but the message: a lost index, a copied mailbox,
 what mail readers write into it, deletions, and real deliveries meanwhile."""
 import os
-import pty
-import pwd
-import select
 import shutil
-import signal
 import subprocess
-import time
 import unittest
 
 import common
@@ -111,40 +106,6 @@ class StableIds(common.Case):
                             "MAILRC": "/dev/null", "USER": "alice"},
                        preexec_fn=become(user), cwd="/", check=False)
 
-    def read_by_mutt(self, site, user):
-        program = shutil.which("mutt")
-        if not program:
-            self.skipTest("no mutt")
-        try:
-            pwd.getpwuid(user.uid)
-        except KeyError:
-            self.skipTest("mutt wants a uid that has an account")
-        home = self.home(site, user)
-        rc = home / "muttrc"
-        rc.write_text("set quit=yes\nset mark_old=yes\nset delete=no\n")
-        site.own(rc, user)
-        pid, master = pty.fork()
-        if pid == 0:
-            become(user)()
-            os.chdir("/")
-            os.execve(program, ["mutt", "-n", "-F", str(rc), "-f", str(user.path), "-e",
-                                "push <first-entry><display-message><exit><next-entry>"
-                                "<flag-message><sync-mailbox><quit>"],
-                      {"HOME": str(home), "TERM": "xterm", "PATH": os.environ["PATH"],
-                       "LANG": "C"})
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            if select.select([master], [], [], 0.2)[0]:
-                try:
-                    os.read(master, 65536)
-                except OSError:
-                    break
-        else:
-            os.kill(pid, signal.SIGKILL)
-            self.fail("mutt does not end")
-        os.close(master)
-        os.waitpid(pid, 0)
-
     def check_reader(self, read):
         """A reader marks messages in the mbox; octets change, ids do not."""
         site, user = self.open("mbox")
@@ -160,9 +121,6 @@ class StableIds(common.Case):
 
     def test_status_by_mail(self):
         self.check_reader(self.read_by_mail)
-
-    def test_status_by_mutt(self):
-        self.check_reader(self.read_by_mutt)
 
     def test_deliveries(self):
         """A hundred (POP3D_DELIVERIES: more) from a real deliverer while sessions run."""
