@@ -14,9 +14,12 @@
 #include <sys/random.h>
 #include "auth_digest.h"
 #include "base64.h"
+#include "fsutil.h"
+#include "hash.h"
 #include "scram.h"
 
 #define NONCE_OCTETS 18
+#define FIRST_MS     2 /* the first answer comes no sooner */
 
 enum state { SCRAM_FIRST, SCRAM_FINAL, SCRAM_DONE };
 
@@ -92,26 +95,67 @@ static int choose_again(struct auth *a, int fd, const char *name, const uint8_t 
 	return secrets_of(fd, j->user.name, choose, c);
 }
 
+/* A record that nobody has, by the same work as for one that is there. */
+static int make_fake(struct scram_record *r, enum scram_hash hash, const uint8_t *key,
+		     const char *name)
+{
+	char text[SECRET_VALUE_MAX];
+	int n = scram_fake(r, hash, key, SECRETS_KEY_LEN, name);
+
+	if (n == 0)
+		n = scram_format(r, text, sizeof(text));
+	if (n > 0)
+		n = scram_parse(r, hash, text, (size_t)n);
+	return n;
+}
+
+/* The file's key; records that were brought from elsewhere have none, but are a secret too. */
+static int read_key(int fd, uint8_t key[SECRETS_KEY_LEN])
+{
+	uint8_t head[4096];
+	const uint8_t none[16] = { 0 };
+	int err = secrets_key(fd, key);
+	ssize_t n;
+
+	if (err != POP_E_MISSING)
+		return err;
+	n = fs_pread_full(fd, head, sizeof(head), 0);
+	if (n < 0)
+		return POP_E_SYS;
+	memset(key, 0, SECRETS_KEY_LEN);
+	siphash128(none, head, (size_t)n, key);
+	explicit_bzero(head, sizeof(head));
+	return 0;
+}
+
+/* What r is to be for the name that the client sent; every name that it may stand for is looked
+ * up, also behind one that is found. */
 static int find_record(struct auth *a, int fd, struct scram_record *r, struct judgement *j)
 {
 	enum scram_hash hash = now.scheme == SECRET_SCRAM_SHA_1 ? SCRAM_SHA_1 : SCRAM_SHA_256;
 	char names[2][USER_NAME_MAX + 1];
 	int n = login_candidates(now.scram.user, a->conf->user_separators, a->conf->default_domain,
 				 names);
-	struct choice c = { .record = r };
 	uint8_t key[SECRETS_KEY_LEN] = { 0 };
-	int err = secrets_key(fd, key);
+	struct scram_record one;
+	bool found = false;
+	int err = read_key(fd, key);
 
-	if (err == POP_E_MISSING) /* a file of records that were brought from elsewhere */
-		err = 0;
-	for (int i = 0; i < n && err == 0 && c.found == 0; i++) {
+	if (err == 0)
+		err = make_fake(r, hash, key, n > 0 ? names[n - 1] : "");
+	for (int i = 0; i < n && err == 0; i++) {
+		struct choice c = { .record = &one };
+
 		err = secrets_of(fd, names[i], choose, &c);
 		if (err == 0 && c.found > 1)
 			err = choose_again(a, fd, names[i], key, &c, j);
+		if (err == 0 && c.found > 0 && !found) {
+			*r = one;
+			found = true;
+		}
 	}
-	if (err == 0 && c.found == 0)
-		err = scram_fake(r, hash, key, sizeof(key), n > 0 ? names[n - 1] : "");
 	explicit_bzero(key, sizeof(key));
+	explicit_bzero(&one, sizeof(one));
 	return err;
 }
 
@@ -138,6 +182,8 @@ static enum ipc_sasl_kind step_first(struct auth *a, struct auth_exchange *x, st
 		pop_why(&j->note, err, "secrets: %s", pop_strerror(err));
 		return refuse(j, VERDICT_TEMP);
 	}
+	/* some lines more or less to look at are microseconds: at the next tick they are gone */
+	auth_wait(a, a->came_ms + FIRST_MS);
 	x->out_len = (size_t)err;
 	now.state = SCRAM_FINAL;
 	return SASL_CHALLENGE;

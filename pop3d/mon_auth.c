@@ -6,6 +6,7 @@
  * Trusts:   nothing in the questions: it passes them on unread.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -65,8 +66,19 @@ uint32_t mon_mechanisms(const struct monitor *mon)
 	return mechs;
 }
 
+/* A command that came through TLS was sent after tls had reported the handshake: hear that first.
+ */
+static void hear_tls(struct monitor *mon)
+{
+	struct pollfd fd = { .fd = mon->tls.pair.fd, .events = POLLIN };
+
+	if (mon->tls.stage == TLS_SHAKING && fd.fd >= 0 && poll(&fd, 1, 0) > 0)
+		mon_tls_event(mon);
+}
+
 int mon_answer_mechs(struct monitor *mon, struct ipc_msg *ask)
 {
+	hear_tls(mon);
 	ipc_get_u8(ask);
 	if (ipc_end(ask) < 0)
 		return POP_E_CORRUPT;
