@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define IDLE_LEAST 600 /* RFC 1939 section 3 */
+#define CHECKPASSWORD "checkpassword:"
+#define IDLE_LEAST    600 /* RFC 1939 section 3 */
 
 void check_values(struct findings *f)
 {
@@ -108,6 +109,49 @@ static void check_secrets(struct findings *f)
 	}
 }
 
+/* The program that judges, where `users` names one. */
+static void check_program(struct findings *f)
+{
+	const char *program = f->a->conf.users + strlen(CHECKPASSWORD);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(program, " \t"), program);
+	if (access(path, X_OK) < 0)
+		finding(f, "users", "install it, or name another program",
+			"%s: %s, so nobody can log in", path, strerror(errno));
+	check_helper(f, "pop3d-checked", "users = checkpassword");
+}
+
+static size_t directory_length(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? (size_t)(slash - path) : 0;
+}
+
+static void check_login(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+	bool secrets = access(c->secrets, F_OK) == 0;
+	size_t len = directory_length(c->users);
+
+	if (strncmp(c->users, CHECKPASSWORD, strlen(CHECKPASSWORD)) == 0) {
+		check_program(f);
+		return;
+	}
+	if (secrets && (c->apop || (c->auth_mechanisms &
+				    ~(unsigned)(MECH_PLAIN | MECH_LOGIN | MECH_EXTERNAL))))
+		check_helper(f, "pop3d-auth", "APOP, CRAM-MD5 and SCRAM");
+	if (c->password_upgrade && c->users[0] == '/' && secrets &&
+	    (len != directory_length(c->secrets) || strncmp(c->users, c->secrets, len) != 0))
+		finding(f, "password_upgrade", "put users and secrets into one directory",
+			"%s and %s are in two directories, so no hash is upgraded", c->users,
+			c->secrets);
+	if ((c->auth_mechanisms & MECH_EXTERNAL) && !c->tls_client_ca[0])
+		finding(f, "auth_mechanisms", "set tls_client_ca, or remove EXTERNAL",
+			"EXTERNAL needs the authorities of client certificates");
+}
+
 void check_places(struct findings *f)
 {
 	const struct conf *c = &f->a->conf;
@@ -117,6 +161,7 @@ void check_places(struct findings *f)
 	if (c->tls_certificate[0])
 		check_helper(f, "pop3d-tls", "TLS");
 	check_secrets(f);
+	check_login(f);
 	if (geteuid() != 0)
 		return;
 	check_account(f, "unprivileged_user", c->unprivileged_user);

@@ -930,6 +930,20 @@ class Configuration(AdminCase):
         site = self.site()
         self.expect_finding(site, "helper_dir", "pop3d-digest", "-o", "helper_dir=/nonexistent")
 
+    def test_login(self):
+        """What the ways to log in need is there."""
+        site = self.site()
+        self.expect_finding(site, "users", "/nonexistent", "-o", "users=checkpassword:/nonexistent x")
+        self.expect_finding(site, "auth_mechanisms", "EXTERNAL", "-o",
+                            "auth_mechanisms=PLAIN EXTERNAL")
+        secrets = site.top / "etc/secrets"
+        secrets.touch(0o600)
+        self.expect_finding(site, "helper_dir", "pop3d-auth", "-o", "helper_dir=/nonexistent")
+        away = site.top / "secrets"
+        away.touch(0o600)
+        self.expect_finding(site, "password_upgrade", "two directories", "-o", "password_upgrade=yes",
+                            "-o", "secrets=%s" % away)
+
     @NEEDS_ROOT
     def test_accounts(self):
         site = self.site()
