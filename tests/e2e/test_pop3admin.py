@@ -938,7 +938,9 @@ class Configuration(AdminCase):
                             "auth_mechanisms=PLAIN EXTERNAL")
         secrets = site.top / "etc/secrets"
         secrets.touch(0o600)
-        self.expect_finding(site, "helper_dir", "pop3d-auth", "-o", "helper_dir=/nonexistent")
+        (site.top / "libexec/pop3d-auth").unlink()
+        self.expect_finding(site, "helper_dir", "pop3d-auth")
+        secrets.unlink()
         away = site.top / "secrets"
         away.touch(0o600)
         self.expect_finding(site, "password_upgrade", "two directories", "-o", "password_upgrade=yes",
