@@ -936,15 +936,13 @@ class Configuration(AdminCase):
         self.expect_finding(site, "users", "/nonexistent", "-o", "users=checkpassword:/nonexistent x")
         self.expect_finding(site, "auth_mechanisms", "EXTERNAL", "-o",
                             "auth_mechanisms=PLAIN EXTERNAL")
-        secrets = site.top / "etc/secrets"
-        secrets.touch(0o600)
-        (site.top / "libexec/pop3d-auth").unlink()
-        self.expect_finding(site, "helper_dir", "pop3d-auth")
-        secrets.unlink()
         away = site.top / "secrets"
         away.touch(0o600)
-        self.expect_finding(site, "password_upgrade", "two directories", "-o", "password_upgrade=yes",
-                            "-o", "secrets=%s" % away)
+        self.expect_finding(site, "password_upgrade", "two directories", "-o",
+                            "password_upgrade=yes", "-o", "secrets=%s" % away)
+        (site.top / "etc/secrets").touch(0o600)
+        (site.top / "libexec/pop3d-auth").unlink()
+        self.expect_finding(site, "helper_dir", "pop3d-auth")
 
     @NEEDS_ROOT
     def test_accounts(self):
