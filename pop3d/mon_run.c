@@ -92,10 +92,19 @@ static void leave_session(struct monitor *mon)
 	}
 }
 
-/* Were roles told to end that have not? */
+/* Who should have ended by now, at the latest? */
+static enum ipc_role overdue(const struct monitor *mon)
+{
+	return mon->session.fd >= 0	 ? ROLE_SESSION
+	       : mon->auth.fd >= 0	 ? ROLE_AUTH
+	       : mon->tls.pair.fd >= 0	 ? ROLE_TLS
+	       : mon->tls.keeper.fd >= 0 ? ROLE_KEEPER
+					 : ROLE_MONITOR;
+}
+
 static bool is_waited_for(const struct monitor *mon)
 {
-	return mon->ending && (mon->session.fd >= 0 || mon->auth.fd >= 0);
+	return mon->ending && overdue(mon) != ROLE_MONITOR;
 }
 
 /*
@@ -104,10 +113,11 @@ static bool is_waited_for(const struct monitor *mon)
  */
 static void wait_no_more(struct monitor *mon)
 {
-	mon_log_error(mon, "the %s role does not end",
-		      ipc_role_name(mon->session.fd >= 0 ? ROLE_SESSION : ROLE_AUTH));
+	mon_log_error(mon, "the %s role does not end", ipc_role_name(overdue(mon)));
 	mon->awaits_upgrade = false;
 	leave_session(mon);
+	ipc_close(&mon->tls.pair);
+	ipc_close(&mon->tls.keeper);
 	if (mon->drop.fd >= 0)
 		shutdown(mon->drop.fd, SHUT_WR);
 }

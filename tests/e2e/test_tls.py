@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """TLS on its own port and after STLS, its certificates, tickets and ends."""
 import contextlib
+import hashlib
 import os
 import random
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -195,6 +197,34 @@ class TlsCase(common.Case):
                 if "not started as root" not in line]
         self.assertEqual(len(said), 1, said)
         self.assertIn(reason, said[0])
+
+
+class Endings(TlsCase):
+    def test_a_role_hangs(self):
+        """SIGTERM ends all, also where the tls role or the session does not listen."""
+        site = self.open()
+        for name in ("pop3d-tls", "pop3d-session"):
+            self.connect(site).login()
+            session = site.sessions[-1]
+            roles = session.roles()
+            os.kill(next(role.pid for role in roles if role.name == name), signal.SIGSTOP)
+            session.process.send_signal(signal.SIGTERM)
+            session.wait(None, 20)
+            common.poll("no role is left", lambda roles=roles: not [
+                role for role in roles if common.alive(role.pid)], 2)
+
+    def test_capabilities_after_apop(self):
+        """CAPA says the same after a login that asked for no mechanism before."""
+        site = self.open(apop="yes")
+        site.admin("user", "passwd", "alice", "--apop", stdin=PASSWORD.encode() + b"\n")
+        client = self.connect(site)
+        stamp = re.search(rb"<[^>]*>", client.line())[0]
+        digest = hashlib.md5(stamp + PASSWORD.encode()).hexdigest()
+        client.expect("APOP alice " + digest)
+        words = client.lines("CAPA")
+        self.assertTrue([word for word in words if "SASL" in str(word)], words)
+        client.expect("STAT")
+        client.quit()
 
 
 class Handshakes(TlsCase):
