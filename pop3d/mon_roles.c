@@ -81,6 +81,8 @@ void mon_kill_children(struct monitor *mon)
 			mon_log_error(mon, "cannot end the %s role: %s", ipc_role_name(c->role),
 				      strerror(errno));
 	}
+	if (mon->root && setresuid(0, (uid_t)-1, (uid_t)-1) < 0)
+		mon_log_error(mon, "setresuid: %s", strerror(errno));
 }
 
 /* Make a pair and fork.  In the child *fd is its end; in the parent it is the monitor's. */
