@@ -53,10 +53,12 @@ struct conf {
 	bool apop;
 	bool password_upgrade;
 	bool mark_seen;
-	uint32_t idle_timeout; /* seconds */
-	uint32_t auth_timeout; /* seconds */
-	uint32_t login_delay;  /* seconds */
-	uint32_t expire;       /* days, or CONF_EXPIRE_NEVER */
+	uint32_t idle_timeout;	  /* seconds */
+	uint32_t auth_timeout;	  /* seconds */
+	uint32_t login_delay;	  /* seconds */
+	uint32_t login_delay_max; /* seconds that a user's own may be, 0: it does not count */
+	uint32_t expire;	  /* days, or CONF_EXPIRE_NEVER */
+	uint32_t expire_min;	  /* days that a user's own is at least; never: it does not count */
 	uint32_t max_auth_failures;
 	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
 	uint32_t penalty_after;		/* failures */

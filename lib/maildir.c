@@ -203,10 +203,19 @@ static int maildir_message(struct maildrop *md, size_t idx, struct maildrop_mess
 	return 0;
 }
 
+/* The time of the file: delivery sets it, and whoever moves a Maildir keeps it. */
+static int maildir_came(struct maildrop *md, const struct msg *m, int64_t *seconds)
+{
+	(void)md;
+	*seconds = m->mtime_ns / INT64_C(1000000000);
+	return 0;
+}
+
 const struct maildrop_backend maildir_backend = {
 	.open = maildir_open,
 	.message = maildir_message,
 	.uidls = maildir_uidls,
+	.came = maildir_came,
 	.expunge = maildir_expunge,
 	.save = maildir_save,
 	.close = maildir_close,

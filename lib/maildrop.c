@@ -97,6 +97,10 @@ int maildrop_open(struct maildrop **out, const struct maildrop_env *env, struct 
 	md->backend = env->spec.kind == MAILDROP_MBOX ? &mbox_backend : &maildir_backend;
 	stamp_imports(md);
 	err = md->backend->open(md, why);
+	if (env->read_only)
+		md->read_only = true;
+	if (!err)
+		err = view_make(md);
 	if (err < 0) {
 		int saved = errno;
 
@@ -114,17 +118,18 @@ void maildrop_close(struct maildrop *md)
 		return;
 	md->backend->close(md);
 	msg_table_release(md);
+	free(md->view);
 	free(md);
 }
 
 size_t maildrop_count(const struct maildrop *md)
 {
-	return md->count;
+	return md->viewed ? md->view_count : md->count;
 }
 
 uint64_t maildrop_octets(const struct maildrop *md)
 {
-	return md->octets;
+	return md->viewed ? md->view_octets : md->octets;
 }
 
 bool maildrop_read_only(const struct maildrop *md)
@@ -135,8 +140,15 @@ bool maildrop_read_only(const struct maildrop *md)
 int maildrop_message_octets(struct maildrop *md, size_t idx, uint64_t *octets)
 {
 	struct msg m;
-	int err = msg_get(md, idx, &m);
+	int err;
 
+	if (idx >= maildrop_count(md))
+		return POP_E_RANGE;
+	if (md->viewed) {
+		*octets = md->view[idx].octets;
+		return 0;
+	}
+	err = msg_get(md, idx, &m);
 	if (!err)
 		*octets = m.octets;
 	return err;
@@ -174,10 +186,10 @@ static int know_uidls(struct maildrop *md)
 int maildrop_uidl(struct maildrop *md, size_t idx, char uidl[UIDL_MAX + 1])
 {
 	struct msg m;
-	int err = know_uidls(md);
+	int err = idx < maildrop_count(md) ? know_uidls(md) : POP_E_RANGE;
 
 	if (!err)
-		err = msg_get(md, idx, &m);
+		err = msg_get(md, view_place(md, idx), &m);
 	if (!err)
 		err = msg_uidl(md, &m, uidl);
 	return err < 0 ? err : 0;
@@ -251,19 +263,20 @@ int maildrop_list_fd(struct maildrop *md)
 {
 	struct out o;
 	int err = out_begin(&o, "pop3d-list");
+	size_t indexed = md->viewed ? 0 : md->indexed;
 
-	if (!err && md->indexed) {
+	if (!err && indexed) {
 		err = index_copy_octets(md->index, o.fd, 0);
-		out_skip(&o, 0, md->indexed, sizeof(uint64_t));
+		out_skip(&o, 0, indexed, sizeof(uint64_t));
 	}
-	for (size_t idx = md->indexed; !err && idx < md->count; idx++) {
-		struct msg m;
+	for (size_t idx = indexed; !err && idx < maildrop_count(md); idx++) {
+		uint64_t octets;
 
-		err = msg_get(md, idx, &m);
+		err = maildrop_message_octets(md, idx, &octets);
 		if (!err)
-			err = out_put(&o, &m.octets, sizeof(m.octets));
+			err = out_put(&o, &octets, sizeof(octets));
 	}
-	for (size_t i = 0, idx; !err && msg_changed(md, &i, &idx);) {
+	for (size_t i = 0, idx; !err && indexed && msg_changed(md, &i, &idx);) {
 		struct msg m;
 
 		err = msg_get(md, idx, &m);
@@ -277,7 +290,7 @@ int maildrop_list_fd(struct maildrop *md)
 /* May the ids of the indexed be copied as a column? */
 static bool column_of_ids(const struct maildrop *md)
 {
-	if (!md->indexed || !md->index_ids)
+	if (!md->indexed || !md->index_ids || md->viewed)
 		return false;
 	return md->env.spec.kind == MAILDROP_MAILDIR ||
 	       !(index_head(md->index)->bits & INDEX_OWN_IDS);
@@ -288,7 +301,7 @@ static int all_digests(struct maildrop *md, bool *all)
 {
 	struct msg m;
 
-	*all = md->env.spec.kind == MAILDROP_MBOX;
+	*all = md->env.spec.kind == MAILDROP_MBOX && !md->viewed;
 	for (size_t idx = column_of_ids(md) ? md->indexed : 0; *all && idx < md->count; idx++) {
 		int err = msg_get(md, idx, &m);
 
@@ -364,14 +377,14 @@ static int put_string(struct maildrop *md, struct out *refs, struct out *strings
  */
 static int put_strings(struct maildrop *md, struct out *refs)
 {
-	struct uidl_list_head head = { .count = md->count };
+	struct uidl_list_head head = { .count = maildrop_count(md) };
 	const size_t each = sizeof(struct uidl_string_ref);
 	bool column = md->env.spec.kind == MAILDROP_MAILDIR && column_of_ids(md);
 	size_t indexed = column ? md->indexed : 0;
 	struct out strings = { .fd = refs->fd };
 	int err = 0;
 
-	strings.at = (off_t)(sizeof(head) + md->count * each);
+	strings.at = (off_t)(sizeof(head) + head.count * each);
 	if (indexed)
 		err = index_copy_ids(md->index, refs->fd, sizeof(head), strings.at,
 				     &head.string_bytes);
@@ -380,8 +393,8 @@ static int put_strings(struct maildrop *md, struct out *refs)
 	strings.bytes = malloc(OUT_SIZE);
 	if (!strings.bytes)
 		err = POP_E_MEMORY;
-	for (size_t idx = indexed; !err && idx < md->count; idx++)
-		err = put_string(md, refs, &strings, &head, idx);
+	for (size_t idx = indexed; !err && idx < head.count; idx++)
+		err = put_string(md, refs, &strings, &head, view_place(md, idx));
 	if (!err)
 		err = out_flush(&strings);
 	if (!err)
@@ -422,9 +435,9 @@ void file_stamp_of(const struct stat *st, struct file_stamp *out)
 
 int maildrop_message(struct maildrop *md, size_t idx, struct maildrop_message *out)
 {
-	if (idx >= md->count)
+	if (idx >= maildrop_count(md))
 		return POP_E_RANGE;
-	return md->backend->message(md, idx, out);
+	return md->backend->message(md, view_place(md, idx), out);
 }
 
 static bool any_bit(const uint8_t *bits, size_t count)
@@ -438,14 +451,25 @@ static bool any_bit(const uint8_t *bits, size_t count)
 int maildrop_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
 		     size_t *removed, struct pop_why *why)
 {
-	bool any = any_bit(deleted, md->count);
+	size_t count = maildrop_count(md);
+	bool any = any_bit(deleted, count);
+	uint8_t *all_deleted, *all_retrieved;
+	int err = POP_E_MEMORY;
 
 	*removed = 0;
-	if (!any && !any_bit(retrieved, md->count))
+	if (!any && !any_bit(retrieved, count))
 		return 0;
 	if (any && md->read_only)
 		return pop_why(why, POP_E_DENIED, "%s: cannot be written", md->env.spec.path);
-	return md->backend->expunge(md, deleted, retrieved, removed, why);
+	if (!md->viewed)
+		return md->backend->expunge(md, deleted, retrieved, removed, why);
+	all_deleted = view_bits(md, deleted);
+	all_retrieved = retrieved ? view_bits(md, retrieved) : NULL;
+	if (all_deleted && !retrieved == !all_retrieved)
+		err = md->backend->expunge(md, all_deleted, all_retrieved, removed, why);
+	free(all_deleted);
+	free(all_retrieved);
+	return err;
 }
 
 void maildrop_save(struct maildrop *md)

@@ -30,6 +30,9 @@ struct maildrop_env {
 	unsigned mbox_locks; /* bits of enum conf_lock */
 	bool fresh;	     /* believe no index: scan all, make every id anew (checks, repairs) */
 	bool mark_seen;	     /* Maildir: retrieved messages get the S flag at expunge */
+	bool read_only;	     /* delete nothing, whatever may be written */
+	int64_t show_after;  /* messages that came before this moment are hidden; seconds since the
+				epoch, 0: all are shown */
 	const struct dotlock_ops *dotlock; /* NULL: made by ourselves */
 	/* digest_items() or what asks a helper for the same */
 	int (*digest)(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items,

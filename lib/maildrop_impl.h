@@ -33,10 +33,19 @@ struct msg {
 #define MSG_SETTLED  0x1000 /* the UIDL is settled: it stays what it is */
 #define MSG_STALE    0x2000 /* it was found changed: to be measured anew at the next open */
 
+/* A message as a session sees it. */
+struct view_entry {
+	size_t idx; /* in the table of messages */
+	uint64_t octets;
+};
+
 struct maildrop_backend {
 	int (*open)(struct maildrop *md, struct pop_why *why);
 	int (*message)(struct maildrop *md, size_t idx, struct maildrop_message *out);
 	int (*uidls)(struct maildrop *md); /* make all UIDLs known */
+	/* when a message came, in seconds since the epoch: 0, or an error where that is not known
+	 */
+	int (*came)(struct maildrop *md, const struct msg *m, int64_t *seconds);
 	int (*expunge)(struct maildrop *md, const uint8_t *deleted, const uint8_t *retrieved,
 		       size_t *removed, struct pop_why *why);
 	void (*save)(struct maildrop *md);
@@ -67,6 +76,10 @@ struct maildrop {
 	char *names; /* file names (Maildir) and imported ids, NUL-terminated, one after the other
 		      */
 	size_t names_len, names_size;
+	struct view_entry *view; /* owned: the messages that are shown, where those are not all */
+	size_t view_count;
+	uint64_t view_octets;
+	bool viewed; /* view counts, even where it is empty */
 	bool read_only;
 	bool uidls_known;
 	bool index_ids;	  /* the indexed still have the ids that the index tells, all settled */
@@ -74,6 +87,16 @@ struct maildrop {
 	struct file_stamp imports; /* of the file of imported ids at the start of the session */
 	bool changed;		   /* something is known that the index on disk does not tell */
 };
+/*
+ * maildrop_view.c: find out what is shown, after the table is made.  0 or POP_E_MEMORY,
+ * or an error of msg_get().
+ */
+int view_make(struct maildrop *md);
+/* The place in the table of what is shown as idx, which is below maildrop_count(). */
+size_t view_place(const struct maildrop *md, size_t idx);
+/* Bits of what is shown as bits of the table (caller frees).  NULL: no memory. */
+uint8_t *view_bits(const struct maildrop *md, const uint8_t *bits);
+
 /* Copy a record out or in.  0 or POP_E_RANGE, POP_E_CORRUPT, POP_E_SYS. */
 int msg_get(struct maildrop *md, size_t idx, struct msg *out);
 int msg_put(struct maildrop *md, size_t idx, const struct msg *in);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "fsutil.h"
 #include "mbox.h"
+#include "mbox_from.h"
 #include "imported.h"
 #include "stamp.h"
 
@@ -341,10 +342,28 @@ static int mbox_message(struct maildrop *md, size_t idx, struct maildrop_message
 	return 0;
 }
 
+/* The date of its From_ line; a file that another program changes meanwhile has none. */
+static int mbox_came(struct maildrop *md, const struct msg *m, int64_t *seconds)
+{
+	struct mbox *mb = md->priv;
+	char line[MBOX_FROM_MAX];
+	size_t len = m->from_length;
+
+	if (len > sizeof(line) || len > m->offset ||
+	    fs_pread_full(mb->fd, line, len, (off_t)(m->offset - len)) != (ssize_t)len)
+		return POP_E_CHANGED;
+	if (len && line[len - 1] == '\n')
+		len--;
+	if (len && line[len - 1] == '\r')
+		len--;
+	return mbox_from_date(line, len, seconds);
+}
+
 const struct maildrop_backend mbox_backend = {
 	.open = mbox_open,
 	.message = mbox_message,
 	.uidls = mbox_uidls,
+	.came = mbox_came,
 	.expunge = mbox_expunge,
 	.save = mbox_save,
 	.close = mbox_close,

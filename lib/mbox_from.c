@@ -4,9 +4,9 @@
  * Runs in:  the maildrop role, pop3admin.
  * Trusts:   nothing; the line is whatever somebody mailed.
  */
-#include <stdint.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include "mbox_from.h"
 
 /* What is left of the line. */
@@ -71,7 +71,7 @@ static int number(struct rest *r, int least, int most)
 	return value;
 }
 
-static bool time_of_day(struct rest *r)
+static bool time_of_day(struct rest *r, struct tm *tm)
 {
 	int hour = number(r, 2, 2), minute, second = 0;
 
@@ -82,6 +82,9 @@ static bool time_of_day(struct rest *r)
 		return false;
 	if (literal(r, ":"))
 		second = number(r, 2, 2);
+	tm->tm_hour = hour;
+	tm->tm_min = minute;
+	tm->tm_sec = second;
 	return second >= 0 && second <= 60; /* a leap second */
 }
 
@@ -100,20 +103,23 @@ static bool zone_word(struct rest *r)
 	return false;
 }
 
-static bool zone_offset(struct rest *r)
+static bool zone_offset(struct rest *r, int *east_s)
 {
+	bool west = literal(r, "-");
 	int hhmm;
 
-	if (!literal(r, "+") && !literal(r, "-"))
+	if (!west && !literal(r, "+"))
 		return false;
 	hhmm = number(r, 4, 4);
+	*east_s = (hhmm / 100 * 3600 + hhmm % 100 * 60) * (west ? -1 : 1);
 	return hhmm >= 0 && hhmm / 100 <= 23 && hhmm % 100 <= 59;
 }
 
 /* A zone with the blanks before it; stands still where there is none. */
-static void zone(struct rest *r)
+static void zone(struct rest *r, int *east_s)
 {
 	struct rest save = *r, second;
+	int offset_s;
 
 	if (!blanks(r) ||
 	    (r->p < r->end && literal(&(struct rest){ r->p, r->end }, "remote from "))) {
@@ -121,7 +127,9 @@ static void zone(struct rest *r)
 		return;
 	}
 	if (r->p < r->end && (*r->p == '+' || *r->p == '-')) {
-		if (!zone_offset(r))
+		if (zone_offset(r, &offset_s))
+			*east_s = offset_s;
+		else
 			*r = save;
 		return;
 	}
@@ -147,9 +155,12 @@ static bool day_exists(int day, int month, int year)
 }
 
 /* The date and all that may stand behind it, to the end of the line. */
-static bool date_to_end(struct rest r)
+static bool date_to_end(struct rest r, struct tm *tm, int *east_s)
 {
 	int month, day, year;
+
+	*tm = (struct tm){ 0 };
+	*east_s = 0;
 
 	if (name_of(&r, "SunMonTueWedThuFriSat", 7) < 0 || !blanks(&r))
 		return false;
@@ -157,15 +168,18 @@ static bool date_to_end(struct rest r)
 	if (month < 0 || !blanks(&r))
 		return false;
 	day = number(&r, 1, 2);
-	if (day < 0 || !blanks(&r) || !time_of_day(&r))
+	if (day < 0 || !blanks(&r) || !time_of_day(&r, tm))
 		return false;
-	zone(&r);
+	zone(&r, east_s);
 	if (!blanks(&r))
 		return false;
 	year = number(&r, 4, 4);
 	if (year < 0 || !day_exists(day, month, year))
 		return false;
-	zone(&r);
+	tm->tm_year = year - 1900;
+	tm->tm_mon = month;
+	tm->tm_mday = day;
+	zone(&r, east_s);
 	if (blanks(&r) && literal(&r, "remote from ")) {
 		blanks(&r);
 		return r.p < r.end;
@@ -173,7 +187,7 @@ static bool date_to_end(struct rest r)
 	return r.p == r.end;
 }
 
-bool mbox_is_from(const char *line, size_t len)
+static bool parse(const char *line, size_t len, struct tm *tm, int *east_s)
 {
 	struct rest r = { line, line + len };
 	const char *sender;
@@ -185,11 +199,30 @@ bool mbox_is_from(const char *line, size_t len)
 	sender = r.p;
 	/* The sender may hold blanks, so every word may begin the date. */
 	while (r.p < r.end) {
-		if (r.p > sender && date_to_end(r))
+		if (r.p > sender && date_to_end(r, tm, east_s))
 			return true;
 		while (r.p < r.end && *r.p != ' ' && *r.p != '\t')
 			r.p++;
 		blanks(&r);
 	}
 	return false;
+}
+
+bool mbox_is_from(const char *line, size_t len)
+{
+	struct tm tm;
+	int east_s;
+
+	return parse(line, len, &tm, &east_s);
+}
+
+int mbox_from_date(const char *line, size_t len, int64_t *seconds)
+{
+	struct tm tm;
+	int east_s;
+
+	if (!parse(line, len, &tm, &east_s))
+		return POP_E_SYNTAX;
+	*seconds = (int64_t)timegm(&tm) - east_s;
+	return 0;
 }

@@ -6,6 +6,8 @@
 
 #include <stddef.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include "err.h"
 
 /* A separator is at most so long, with its line end; a longer line is text. */
 #define MBOX_FROM_MAX 1024
@@ -20,5 +22,11 @@
  * Source: design section 7.
  */
 bool mbox_is_from(const char *line, size_t len);
+
+/*
+ * The date of such a line in seconds since the epoch.  A zone of digits counts; without
+ * one, or with letters, the date is taken as UTC.  0, or POP_E_SYNTAX: no such line.
+ */
+int mbox_from_date(const char *line, size_t len, int64_t *seconds);
 
 #endif

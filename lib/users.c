@@ -9,7 +9,7 @@
 
 #include "num.h"
 #include "password.h"
-#include "spec.h"
+#include "user_options.h"
 #include "users.h"
 
 bool user_name_ok(const char *name, size_t len)
@@ -121,31 +121,6 @@ out:
 	return err;
 }
 
-/* Words other than ours belong to other programs that read the same file. */
-static int parse_options(struct user *u, struct pop_why *why)
-{
-	const char *word = u->options;
-	size_t len;
-
-	u->maildrop[0] = '\0';
-	u->nologin = false;
-	for (; *word; word += len) {
-		word += strspn(word, " \t");
-		len = strcspn(word, " \t");
-		if (len >= 7 && strncmp(word, "nologin", 7) == 0 && (len == 7 || word[7] == '='))
-			u->nologin = true;
-		if (len < 9 || strncmp(word, "maildrop=", 9) != 0)
-			continue;
-		if (u->maildrop[0])
-			return pop_why(why, POP_E_SYNTAX, "two maildrop= options");
-		memcpy(u->maildrop, word + 9, len - 9);
-		u->maildrop[len - 9] = '\0';
-		if (spec_check(u->maildrop, why) < 0)
-			return POP_E_SYNTAX;
-	}
-	return 0;
-}
-
 static bool has_control(const char *line, size_t len)
 {
 	unsigned bad = 0;
@@ -191,7 +166,7 @@ int users_parse_line(const char *line, size_t len, struct user *u, struct pop_wh
 	if (err == 0)
 		err = copy(f, F_OPTIONS, u->options, sizeof(u->options), why);
 	if (err == 0)
-		err = parse_options(u, why);
+		err = user_options_parse(u, why);
 	return err;
 }
 
@@ -203,34 +178,6 @@ static void format_id(uint32_t id, const char *name, char out[64])
 		snprintf(out, 64, "%u", id);
 }
 
-/* options with its maildrop= and nologin words made equal to the fields. */
-static int format_options(const struct user *u, char *out, size_t size)
-{
-	const char *word = u->options;
-	size_t len, used = 0;
-	int n;
-
-	for (; *word; word += len) {
-		word += strspn(word, " \t");
-		len = strcspn(word, " \t");
-		if (len == 0 || strncmp(word, "maildrop=", 9) == 0 ||
-		    (strncmp(word, "nologin", 7) == 0 && (len == 7 || word[7] == '=')))
-			continue;
-		if (used + len + 2 > size)
-			return POP_E_LONG;
-		if (used)
-			out[used++] = ' ';
-		memcpy(out + used, word, len);
-		used += len;
-	}
-	out[used] = '\0';
-	n = snprintf(out + used, size - used, "%s%s%s%s%s", used && u->maildrop[0] ? " " : "",
-		     u->maildrop[0] ? "maildrop=" : "", u->maildrop,
-		     u->nologin && (used || u->maildrop[0]) ? " " : "",
-		     u->nologin ? "nologin" : "");
-	return n < 0 || (size_t)n >= size - used ? POP_E_LONG : 0;
-}
-
 int users_format_line(const struct user *u, char *out, size_t size)
 {
 	char uid[64], gid[64], options[sizeof(u->options) + PATH_MAX];
@@ -239,7 +186,7 @@ int users_format_line(const struct user *u, char *out, size_t size)
 
 	format_id(u->uid, u->uid_name, uid);
 	format_id(u->gid, u->gid_name, gid);
-	if (format_options(u, options, sizeof(options)) < 0)
+	if (user_options_format(u, options, sizeof(options)) < 0)
 		return POP_E_LONG;
 	n = snprintf(out, size, "%s:%s%s%s:%s:%s:%s:%s:%s:%s", u->name, u->locked ? "!" : "",
 		     scheme, u->hash, uid, gid, u->gecos, u->home, u->shell, options);

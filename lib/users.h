@@ -17,20 +17,30 @@
 #define USER_LINE_MAX	  4096
 #define USER_NO_ID	  UINT32_MAX /* the field is empty */
 
+/* A number that may be absent. */
+struct user_number {
+	bool set;
+	uint32_t value;
+};
+
 struct user {
 	char name[USER_NAME_MAX + 1];
 	char hash[USER_HASH_MAX + 1]; /* crypt(3) form, {SCHEME} and '!' removed; wipe after use */
 	char scheme[24];   /* the {SCHEME} that stood before it, braces included, or "" */
 	bool locked;	   /* '!' stood in front of the password */
-	bool nologin;	   /* option */
 	uint32_t uid, gid; /* USER_NO_ID where empty */
 	char uid_name[64]; /* what stood there when it was no number, else "" */
 	char gid_name[64];
 	char gecos[256];
 	char home[PATH_MAX];
 	char shell[256];
-	char maildrop[PATH_MAX]; /* option maildrop=SPEC, else "" */
-	char options[1024];	 /* the whole options field as written */
+	char options[1024]; /* the whole options field as written */
+	/* what of it is ours (user_options.h): */
+	char maildrop[PATH_MAX]; /* or "" */
+	bool nologin, require_tls, readonly;
+	struct user_number login_delay; /* seconds */
+	struct user_number expire;	/* days, or CONF_EXPIRE_NEVER */
+	int64_t show_after;		/* seconds since the epoch, 0: all is shown */
 };
 
 /*

@@ -39,7 +39,7 @@ struct option_row {
 extern const struct option_row option_rows[OPT_COUNT];
 #define WITH(opt) (1u << (opt))
 
-#define POS_MAX 4 /* no command takes more arguments */
+#define POS_MAX 10 /* no command takes more arguments */
 
 struct admin {
 	const char *conf_path;
@@ -100,6 +100,7 @@ int cmd_user_passwd(struct admin *a);
 int cmd_user_del(struct admin *a);
 int cmd_user_lock(struct admin *a);
 int cmd_user_unlock(struct admin *a);
+int cmd_user_set(struct admin *a);
 int cmd_user_show(struct admin *a);
 int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);

@@ -7,6 +7,7 @@
  */
 #include "findings.h"
 #include "target.h"
+#include "user_options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,10 @@ static int take_entry(void *ctx, const struct user *u)
 		c->size = size;
 	}
 	check_ids(c, u);
+	if (user_option_idle(&c->f->a->conf, u, "login_delay", &why) ||
+	    user_option_idle(&c->f->a->conf, u, "expire", &why))
+		file_finding(c, "change that key, or the option with pop3admin user set", why.text,
+			     u->name);
 	if (user_spec(c->f->a, u, &spec, &why) < 0) {
 		file_finding(c, "mend its home or its maildrop", why.text, u->name);
 		spec.path[0] = '\0';

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "term.h"
+#include "user_options.h"
 #include "user_secrets.h"
 
 static void print_id(struct out *out, const char *key, uint32_t id)
@@ -37,6 +38,18 @@ static void print_whole(struct admin *a, const struct user *u, const struct user
 {
 	char mechs[160];
 
+	out_bool(&a->out, "nologin", u->nologin);
+	out_bool(&a->out, "require_tls", u->require_tls);
+	out_bool(&a->out, "readonly", u->readonly);
+	if (u->show_after)
+		out_time(&a->out, "show_after", u->show_after);
+	else
+		out_null(&a->out, "show_after");
+	out_u64(&a->out, "login_delay", user_login_delay(&a->conf, u));
+	if (user_expire(&a->conf, u) == CONF_EXPIRE_NEVER)
+		out_null(&a->out, "expire");
+	else
+		out_u64(&a->out, "expire", user_expire(&a->conf, u));
 	out_u64(&a->out, "app_passwords", us->apps);
 	out_array_begin(&a->out, "not_usable");
 	user_mechanisms(a, u, us, mechs, sizeof(mechs), print_why_not, &a->out);

@@ -22,6 +22,15 @@ int user_edit_failed(const struct admin *a, int err, const char *name, const str
  */
 int user_resolve(struct user *u, struct pop_why *why);
 
+/* Are the arguments behind the name of the form KEY=VALUE?  0, or 64 with the reason said. */
+int user_check_words(const struct admin *a);
+
+/*
+ * Set the options KEY=VALUE of the command line from a->pos[first] on.  0, or a
+ * negative code with what is wrong, and what to do, in why.
+ */
+int user_assign(const struct admin *a, struct user *u, size_t first, struct pop_why *why);
+
 /* The maildrop a user would have must expand: a later login could not say why not. */
 int user_check_maildrop(const struct admin *a, const struct user *u, struct pop_why *why);
 

@@ -169,7 +169,7 @@ static int from_options(struct admin *a, struct user *u, struct pop_why *why)
 		err = user_resolve(u, why);
 	if (!err)
 		err = check_form(u, why);
-	return err ? err : user_check_maildrop(a, u, why);
+	return err ? err : user_assign(a, u, 1, why);
 }
 
 static int name_is_free(struct admin *a, const char *name)
@@ -192,8 +192,10 @@ int cmd_user_add(struct admin *a)
 	struct pop_why why = { "" };
 	struct credentials c;
 	struct user u;
-	int err, status = 0;
+	int err, status = user_check_words(a);
 
+	if (status)
+		return status;
 	memset(&u, 0, sizeof(u));
 	err = from_options(a, &u, &why);
 	if (err < 0) {

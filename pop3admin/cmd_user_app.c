@@ -12,34 +12,10 @@
 #include <unistd.h>
 
 #include "app_password.h"
-#include "num.h"
+#include "date.h"
 #include "password.h"
 #include "target.h"
 #include "user_secrets.h"
-
-/* "2027-01-31": the first second behind that day, UTC.  0 or POP_E_SYNTAX. */
-static int parse_date(const char *text, int64_t *expires)
-{
-	uint64_t part[3];
-	static const size_t at[3] = { 0, 5, 8 }, len[3] = { 4, 2, 2 };
-	struct tm tm = { 0 }, back;
-	time_t when;
-
-	if (strlen(text) != 10 || text[4] != '-' || text[7] != '-')
-		return POP_E_SYNTAX;
-	for (int i = 0; i < 3; i++)
-		if (num_parse(text + at[i], len[i], 9999, &part[i]) < 0)
-			return POP_E_SYNTAX;
-	tm.tm_year = (int)part[0] - 1900;
-	tm.tm_mon = (int)part[1] - 1;
-	tm.tm_mday = (int)part[2];
-	when = timegm(&tm);
-	if (!gmtime_r(&when, &back) || back.tm_mday != (int)part[2] ||
-	    back.tm_mon != (int)part[1] - 1)
-		return POP_E_SYNTAX;
-	*expires = (int64_t)when + 86400;
-	return 0;
-}
 
 static int app_failed(const struct admin *a, int err, const struct pop_why *why)
 {
@@ -73,9 +49,12 @@ static int app_add(struct admin *a, const char *name, const char *label)
 	if (!secret_label_ok(label))
 		return fail(EX_DATAERR, "%s: a label is 1 to %d letters, digits, '-', '_' and '.'",
 			    label, SECRET_LABEL_MAX);
-	if (a->opt[OPT_EXPIRES] && parse_date(a->opt[OPT_EXPIRES], &expires) < 0)
+	if (a->opt[OPT_EXPIRES] &&
+	    date_parse(a->opt[OPT_EXPIRES], strlen(a->opt[OPT_EXPIRES]), &expires) < 0)
 		return fail(EX_DATAERR, "--expires %s: give a date such as 2027-01-31",
 			    a->opt[OPT_EXPIRES]);
+	if (a->opt[OPT_EXPIRES])
+		expires += 86400; /* the day itself counts */
 	if (expires && expires <= time(NULL))
 		return fail(EX_DATAERR, "--expires %s: that day is over", a->opt[OPT_EXPIRES]);
 	err = make(a, label, expires, shown, &s);

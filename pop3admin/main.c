@@ -42,7 +42,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 
 /* One row a command; help, usage, suggestions and the checks of arguments follow from it. */
 const struct command commands[] = {
-	{ "user", "add", "NAME", USER_ADD_OPTIONS, 1, 1, NEEDS_USERS_FILE,
+	{ "user", "add", "NAME [KEY=VALUE]...", USER_ADD_OPTIONS, 1, POS_MAX, NEEDS_USERS_FILE,
 	  "add a user; the password comes from the terminal or standard input",
 	  "pop3admin user add alice", cmd_user_add },
 	{ "user", "passwd", "NAME", SECRET_OPTIONS, 1, 1, NEEDS_USERS_FILE,
@@ -53,6 +53,10 @@ const struct command commands[] = {
 	  "pop3admin user app add alice phone --expires 2027-01-31", cmd_user_app },
 	{ "user", "del", "NAME", WITH(OPT_PURGE), 1, 1, NEEDS_USERS_FILE,
 	  "remove a user; the mail stays where it is", "pop3admin user del alice", cmd_user_del },
+	{ "user", "set", "NAME KEY=VALUE...", 0, 2, POS_MAX, NEEDS_USERS_FILE,
+	  "set options of a user, KEY= takes one away: maildrop, login_delay, expire, show_after, "
+	  "require_tls, readonly, nologin",
+	  "pop3admin user set alice require_tls=yes show_after=2026-01-31", cmd_user_set },
 	{ "user", "lock", "NAME", 0, 1, 1, NEEDS_USERS_FILE,
 	  "refuse every login of a user, keep the password", "pop3admin user lock alice",
 	  cmd_user_lock },

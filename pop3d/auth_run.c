@@ -12,6 +12,7 @@
 #include "auth.h"
 #include "fsutil.h"
 #include "password.h"
+#include "user_options.h"
 
 /* The buffers of exchanges are in it: their pages cost nothing without one. */
 static struct auth auth;
@@ -40,7 +41,8 @@ int auth_secrets(struct auth *a)
 					 : POP_E_SYS;
 }
 
-static void put_verdict(struct ipc_msg *m, const struct judgement *j, bool close_it)
+static void put_verdict(const struct auth *a, struct ipc_msg *m, const struct judgement *j,
+			bool close_it)
 {
 	const struct user *u = &j->user;
 
@@ -49,6 +51,11 @@ static void put_verdict(struct ipc_msg *m, const struct judgement *j, bool close
 	ipc_put_u32(m, u->uid);
 	ipc_put_u32(m, u->gid);
 	ipc_put_u8(m, (uint8_t)j->spec.kind);
+	ipc_put_u8(m, (uint8_t)((u->require_tls ? USER_REQUIRE_TLS : 0) |
+				(u->readonly ? USER_READ_ONLY : 0)));
+	ipc_put_u32(m, user_login_delay(a->conf, u));
+	ipc_put_u32(m, user_expire(a->conf, u));
+	ipc_put_u64(m, (uint64_t)u->show_after);
 	ipc_put_str(m, u->name, strlen(u->name));
 	ipc_put_str(m, u->home, strlen(u->home));
 	ipc_put_str(m, j->spec.path, strlen(j->spec.path));
@@ -82,7 +89,7 @@ static void conclude(struct auth *a, struct ipc_msg *m, struct judgement *j)
 	/* no sooner than the delay after the question came, whatever was looked up meanwhile */
 	if (j->verdict == VERDICT_AUTH || j->refused)
 		auth_wait(a, a->came_ms + a->conf->auth_failure_delay_ms);
-	put_verdict(m, j, close_it);
+	put_verdict(a, m, j, close_it);
 }
 
 /* IPC_AUTH_ASK: USER with PASS, or APOP. */

@@ -35,7 +35,7 @@ static enum ipc_verdict verdict_of(int err)
  */
 static int keep_delay(struct drop *d, struct pop_why *why)
 {
-	uint32_t delay = d->start->conf->login_delay;
+	uint32_t delay = d->start->login_delay;
 	time_t now = time(NULL);
 	struct stat st;
 	int err = 0;
@@ -85,7 +85,9 @@ static int lock_and_open(struct drop *d, struct pop_why *why)
 		.uid = d->start->uid,
 		.lock_timeout_ms = (int)conf->lock_timeout * 1000,
 		.mbox_locks = conf->mbox_locks,
-		.mark_seen = conf->mark_seen,
+		.mark_seen = conf->mark_seen && !d->start->read_only,
+		.read_only = d->start->read_only,
+		.show_after = d->start->show_after,
 		.dotlock = &d->dotlock,
 		.digest = drop_digest,
 		.note = drop_note,

@@ -104,7 +104,7 @@ static int take_bitmaps(struct drop *d, int fd, uint64_t marked, uint8_t **maps)
 		return POP_E_MEMORY;
 	if (fs_pread_full(fd, *maps, bytes * 2, 0) != (ssize_t)(bytes * 2))
 		return POP_E_CORRUPT;
-	for (size_t i = 0; i < bytes; i++)
+	for (size_t i = 0; i < bytes * 2; i++)
 		bits += (unsigned)__builtin_popcount((*maps)[i]);
 	if (bits != marked)
 		return POP_E_CORRUPT;

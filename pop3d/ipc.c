@@ -37,14 +37,14 @@ struct ipc_rule {
 static const struct ipc_rule rules[IPC_N_TYPES] = {
 	/*                       name               from to   kind     phases    octets      fds   uses  answer */
 	[IPC_LOGIN_ASK]       = { "LOGIN_ASK",       SES, MON, REQUEST, PH_AUTH,  5, 1024,    0, 0, 128,  IPC_LOGIN_ANSWER },
-	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     19, 19,      0, 1, 128,  0 },
+	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     27, 27,      0, 1, 128,  0 },
 	[IPC_SESSION_END]     = { "SESSION_END",     SES, MON, NOTE,    ANY,     33, 33,      0, 0, 1,    0 },
 	[IPC_SASL_ASK]        = { "SASL_ASK",        SES, MON, REQUEST, PH_AUTH,  2, 3074,    0, 0, 0,    IPC_SASL_ANSWER },
 	[IPC_SASL_ANSWER]     = { "SASL_ANSWER",     MON, SES, ANSWER,  ANY,      1, 3073,    0, 1, 0,    0 },
 	[IPC_MECHS_ASK]       = { "MECHS_ASK",       SES, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 4,    IPC_MECHS_ANSWER },
 	[IPC_MECHS_ANSWER]    = { "MECHS_ANSWER",    MON, SES, ANSWER,  PH_AUTH,  4, 4,       0, 0, 4,    0 },
 	[IPC_AUTH_ASK]        = { "AUTH_ASK",        MON, AUT, REQUEST, PH_AUTH,  5, 1024,    0, 2, 128,  IPC_AUTH_ANSWER },
-	[IPC_AUTH_ANSWER]     = { "AUTH_ANSWER",     AUT, MON, ANSWER,  PH_AUTH, 21, 4088,    0, 0, 128,  0 },
+	[IPC_AUTH_ANSWER]     = { "AUTH_ANSWER",     AUT, MON, ANSWER,  PH_AUTH, 38, 4088,    0, 0, 128,  0 },
 	[IPC_AUTH_SASL_ASK]   = { "AUTH_SASL_ASK",   MON, AUT, REQUEST, PH_AUTH,  2, 3074,    0, 2, 0,    IPC_AUTH_SASL_ANSWER },
 	[IPC_AUTH_SASL_ANSWER] = { "AUTH_SASL_ANSWER", AUT, MON, ANSWER, PH_AUTH, 1, 4088,    0, 0, 0,    0 },
 	[IPC_AUTH_START]      = { "AUTH_START",      MON, AUT, NOTE,    PH_AUTH, 32, 4088,    0, 0, 1,    0 },

@@ -17,7 +17,7 @@
 #include "err.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	3
+#define IPC_VERSION	4
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -47,8 +47,8 @@ enum ipc_type {
 	IPC_NONE,
 	/* session and monitor */
 	IPC_LOGIN_ASK,	  /* u8 mechanism; str login; str secret */
-	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; fd: to the
-			     maildrop role */
+	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; u32
+			     login_delay; u32 expire; fd: to the maildrop role */
 	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent */
 	IPC_SASL_ASK,	  /* u8 mechanism; u8 ipc_sasl_part bits; raw octets, decoded */
 	IPC_SASL_ANSWER,  /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
@@ -58,8 +58,8 @@ enum ipc_type {
 	/* monitor and auth */
 	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and
 			    shadow; none: checkpassword) */
-	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; str name, home, path, app,
-			    note */
+	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; u8 ipc_user bits; u32
+			    login_delay, expire; u64 show_after; str name, home, path, app, note */
 	IPC_AUTH_SASL_ASK,    /* the payload of IPC_SASL_ASK; fds: as IPC_AUTH_ASK */
 	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
 				 IPC_AUTH_ANSWER */
@@ -128,8 +128,11 @@ enum ipc_verdict {
 	VERDICT_CHANGED, /* this message is not what it was: [SYS/TEMP] */
 	VERDICT_DELAY,	 /* [LOGIN-DELAY] */
 	VERDICT_SYNTAX,	 /* a response that is none of this mechanism's: no failed login */
+	VERDICT_TLS,	 /* the credentials are right, but this user has to come by TLS */
 	VERDICT_N
 };
+/* Options of the user who logs in. */
+enum ipc_user { /* bits */ USER_REQUIRE_TLS = 1, USER_READ_ONLY = 2, USER_BITS = 4 };
 /* What of a TLS connection SCRAM can be bound to, RFC 9266 and RFC 5929. */
 enum ipc_binding { /* bits */ BINDING_NONE = 0,
 		   BINDING_EXPORTER = 1,

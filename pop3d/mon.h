@@ -28,6 +28,9 @@ struct mon_login {
 	struct spec spec;
 	uid_t uid;
 	gid_t gid;
+	uint8_t options; /* enum ipc_user bits */
+	uint32_t login_delay, expire;
+	int64_t show_after;
 };
 
 /* How far TLS has come. */

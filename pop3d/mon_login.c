@@ -15,7 +15,7 @@
 static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close_it, bool read_only,
 		       uint64_t count, uint64_t octets, int fd)
 {
-	bool sasl = mon->session.owed == IPC_SASL_ANSWER;
+	bool sasl = mon->session.owed == IPC_SASL_ANSWER, known;
 	struct ipc_msg m;
 
 	ipc_start(&m, sasl ? IPC_SASL_ANSWER : IPC_LOGIN_ANSWER);
@@ -26,6 +26,10 @@ static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close
 	ipc_put_u8(&m, read_only);
 	ipc_put_u64(&m, count);
 	ipc_put_u64(&m, octets);
+	/* of a user who has not shown that it is him, nothing */
+	known = verdict == VERDICT_OK || verdict == VERDICT_DELAY;
+	ipc_put_u32(&m, known ? mon->login.login_delay : 0);
+	ipc_put_u32(&m, known ? mon->login.expire : 0);
 	if (fd >= 0)
 		ipc_put_fd(&m, fd);
 	return ipc_send(&mon->session, &m);
@@ -150,12 +154,16 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 	l->uid = ipc_get_u32(answer);
 	l->gid = ipc_get_u32(answer);
 	kind = ipc_get_u8(answer);
+	l->options = ipc_get_u8(answer);
+	l->login_delay = ipc_get_u32(answer);
+	l->expire = ipc_get_u32(answer);
+	l->show_after = (int64_t)ipc_get_u64(answer);
 	ipc_get_str(answer, l->name, sizeof(l->name));
 	ipc_get_str(answer, l->home, sizeof(l->home));
 	ipc_get_str(answer, l->spec.path, sizeof(l->spec.path));
 	ipc_get_str(answer, l->app, sizeof(l->app));
 	ipc_get_str(answer, note, sizeof(note));
-	if (ipc_end(answer) < 0 || verdict >= VERDICT_N)
+	if (ipc_end(answer) < 0 || verdict >= VERDICT_N || l->options >= USER_BITS)
 		return POP_E_CORRUPT;
 	if (verdict == VERDICT_OK && kind != MAILDROP_MBOX && kind != MAILDROP_MAILDIR)
 		return POP_E_CORRUPT;
@@ -168,11 +176,14 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 		return 0; /* the client has not waited */
 	if (note[0])
 		mon_log_error(mon, "%s", note);
+	if (verdict == VERDICT_OK && l->options & USER_REQUIRE_TLS && !mon->secure)
+		verdict = VERDICT_TLS;
 	if (verdict == VERDICT_OK)
 		return open_maildrop(mon);
 	mon_log_failed(mon, l->name,
 		       verdict == VERDICT_AUTH	   ? "wrong credentials"
 		       : verdict == VERDICT_SYNTAX ? "malformed response"
+		       : verdict == VERDICT_TLS	   ? "require_tls, and there is no TLS"
 		       : close_it		   ? "too many failed logins"
 						   : "not possible now");
 	l->name[0] = '\0';

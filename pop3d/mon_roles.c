@@ -212,9 +212,18 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 		return POP_E_SYS;
 	}
 	if (pid == 0) {
-		struct drop_start start = { mon->conf,	    fd,		  ends[1],
-					    state_fd,	    mon->address, mon->login.uid,
-					    mon->login.spec };
+		struct drop_start start = {
+			.conf = mon->conf,
+			.monitor_fd = fd,
+			.session_fd = ends[1],
+			.state_fd = state_fd,
+			.address = mon->address,
+			.uid = mon->login.uid,
+			.spec = mon->login.spec,
+			.read_only = mon->login.options & USER_READ_ONLY,
+			.login_delay = mon->login.login_delay,
+			.show_after = mon->login.show_after,
+		};
 		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
 		int keep[3] = { fd, ends[1], state_fd };
 

@@ -72,7 +72,8 @@ struct net {
 	uint32_t mechs; /* enum conf_mech bits; net_mechs() */
 	enum { STLS_NO, STLS_UNKNOWN, STLS_OFFERED, STLS_DONE } stls;
 	bool read_only;
-	uint64_t count, octets; /* as opened */
+	uint32_t login_delay, expire; /* of whoever is logged in; before, of the configuration */
+	uint64_t count, octets;	      /* as opened */
 	uint64_t deleted, deleted_octets;
 	uint64_t seen;	 /* messages retrieved */
 	uint8_t *maps;	 /* two bitmaps of count bits: deleted, then retrieved */

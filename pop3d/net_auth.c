@@ -24,18 +24,42 @@ uint32_t net_mechs(struct net *n)
 	return n->mechs;
 }
 
+/*
+ * What is kept how long, and how often one may come: after login the user's own;
+ * before, where users may differ, what holds for all (RFC 2449 sections 6.5, 6.7).
+ */
+static void limits(const struct net *n, char *out, size_t size)
+{
+	const struct conf *conf = n->conf;
+	bool before = n->phase == PH_AUTH;
+	bool delays_differ = conf->login_delay_max > 0;
+	bool expires_differ = conf->expire_min != CONF_EXPIRE_NEVER;
+	uint32_t delay = n->login_delay, expire = n->expire;
+	char days[16] = "NEVER";
+	int len = 0;
+
+	if (before && delays_differ && conf->login_delay_max > delay)
+		delay = conf->login_delay_max;
+	if (before && expires_differ && conf->expire_min < expire)
+		expire = conf->expire_min;
+	if (delay > 0 || delays_differ)
+		len = snprintf(out, size, "LOGIN-DELAY %u%s\r\n", delay,
+			       before && delays_differ ? " USER" : "");
+	if (expire != CONF_EXPIRE_NEVER)
+		snprintf(days, sizeof(days), "%u", expire);
+	snprintf(out + len, size - (size_t)len, "EXPIRE %s%s\r\n", days,
+		 before && expires_differ ? " USER" : "");
+}
+
 /* RFC 2449 section 5: the same before and after login, but for STLS. */
 enum reply cmd_capa(struct net *n, const struct net_args *args)
 {
 	enum reply r = net_ok(n, "capabilities follow");
-	char expire[32] = "NEVER", delay[48] = "", sasl[192] = "";
+	char limit[96], sasl[192] = "";
 	uint32_t mechs = net_mechs(n);
 
 	(void)args;
-	if (n->conf->expire != CONF_EXPIRE_NEVER)
-		snprintf(expire, sizeof(expire), "%u", n->conf->expire);
-	if (n->conf->login_delay > 0)
-		snprintf(delay, sizeof(delay), "LOGIN-DELAY %u\r\n", n->conf->login_delay);
+	limits(n, limit, sizeof(limit));
 	if (mechs) {
 		size_t len = net_mech_words(mechs, " ", sasl + 4, sizeof(sasl) - 6);
 
@@ -47,8 +71,8 @@ enum reply cmd_capa(struct net *n, const struct net_args *args)
 		int len =
 			snprintf(text, sizeof(text),
 				 "%s%sTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-				 "EXPIRE %s\r\n%s%sIMPLEMENTATION pop3d\r\n.\r\n",
-				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, expire, delay,
+				 "%s%sIMPLEMENTATION pop3d\r\n.\r\n",
+				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, limit,
 				 net_stls_offered(n) ? "STLS\r\n" : "");
 
 		r = net_put(n, text, (size_t)len);
@@ -75,7 +99,10 @@ static enum reply say_no(struct net *n, enum ipc_verdict verdict)
 		return net_err(n, "[IN-USE] another session has this maildrop; try again later");
 	case VERDICT_DELAY:
 		return net_err(n, "[LOGIN-DELAY] the last login was less than %u seconds ago",
-			       n->conf->login_delay);
+			       n->login_delay);
+	case VERDICT_TLS:
+		return net_err(n, "[SYS/PERM] this user may log in only over TLS: use STLS, or "
+				  "port 995");
 	case VERDICT_SYNTAX:
 		return net_err(n, "not a response of this mechanism");
 	case VERDICT_PERM:
@@ -92,6 +119,8 @@ static enum reply open_transaction(struct net *n, struct ipc_msg *m)
 	n->read_only = ipc_get_u8(m) != 0;
 	n->count = ipc_get_u64(m);
 	n->octets = ipc_get_u64(m);
+	n->login_delay = ipc_get_u32(m);
+	n->expire = ipc_get_u32(m);
 	if (m->n_fds != 1 || n->count > SIZE_MAX / 2 - 8)
 		return net_fail(n, POP_E_CORRUPT);
 	ipc_init(&n->drop, ipc_take_fd(m), ROLE_SESSION, ROLE_MAILDROP, PH_TRANS);
@@ -131,8 +160,13 @@ enum reply net_finish_login(struct net *n, struct ipc_msg *m)
 
 	if (verdict == VERDICT_OK)
 		return open_transaction(n, m);
+	if (verdict == VERDICT_DELAY) {
+		ipc_get_raw(m, 1 + 8 + 8); /* of a maildrop that is not open */
+		n->login_delay = ipc_get_u32(m);
+	}
 	ipc_end(m);
 	r = say_no(n, (enum ipc_verdict)verdict);
+	n->login_delay = n->conf->login_delay;
 	if (r == REPLY_ERR && close_it) {
 		n->reason = END_REFUSED;
 		return REPLY_END;

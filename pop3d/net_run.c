@@ -72,6 +72,8 @@ int net_run(const struct net_start *start)
 	n->mechs = start->mechs;
 	n->mechs_known = !start->tls; /* asked for when the handshake is done */
 	n->stls = start->tls ? STLS_DONE : start->stls ? STLS_UNKNOWN : STLS_NO;
+	n->login_delay = n->conf->login_delay;
+	n->expire = n->conf->expire;
 	n->drop.fd = -1;
 	ipc_init(&n->monitor, start->monitor_fd, ROLE_SESSION, ROLE_MONITOR, PH_AUTH);
 	net_io_init(&n->io, start->fd_in, start->fd_out, (int)n->conf->idle_timeout * 1000,

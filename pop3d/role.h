@@ -99,6 +99,9 @@ struct drop_start {
 	const char *address; /* the client's, for the lock record */
 	uid_t uid;
 	struct spec spec;
+	bool read_only;	      /* the user's option: nothing may be deleted */
+	uint32_t login_delay; /* seconds */
+	int64_t show_after;   /* older messages are hidden, seconds since the epoch; 0: none */
 };
 int drop_run(struct drop_start *start);
 /* As the mailbox's owner: remove the dotlock of a process that is gone.  An exit status. */

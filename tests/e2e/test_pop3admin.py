@@ -24,6 +24,8 @@ from common import ADMIN, AS_ROOT, ROOT, Case, simple_message, wire
 
 PASSWORD = common.PASSWORD
 USER_KEYS = ["name", "uid", "gid", "home", "maildrop", "locked", "mechanisms"]
+SHOW_KEYS = ["nologin", "require_tls", "readonly", "show_after", "login_delay", "expire",
+             "app_passwords", "not_usable"]
 NEEDS_ROOT = unittest.skipUnless(AS_ROOT, "needs root")
 NOT_ROOT = unittest.skipIf(AS_ROOT, "needs an ordinary user")
 
@@ -77,8 +79,8 @@ class Usage(AdminCase):
         (["maildorp", "stat"], "did you mean maildrop\\?"),
         (["nonsense"], "--help lists them"),
         (["user", "nonsense"], "--help lists them"),
-        (["user", "add"], "an argument is missing \\(NAME\\)"),
-        (["user", "add", "a", "b"], "one argument too many, 'b'"),
+        (["user", "add"], "an argument is missing \\(NAME "),
+        (["user", "add", "a", "b"], ".b.: behind the name write options as KEY=VALUE"),
         (["user", "list", "a"], "one argument too many"),
         (["user", "add", "a", "--ui", "5"], "did you mean --uid\\?"),
         (["user", "add", "a", "--scramble"], "--scramble: no such option"),
@@ -175,7 +177,7 @@ class Users(AdminCase):
             "maildrop": "mbox:%s/mail/bob" % site.top, "locked": False,
             "mechanisms": ["PLAIN", "LOGIN"]})
         whole = self.json(site, "user", "show", "bob")
-        self.assertEqual(list(whole), USER_KEYS + ["app_passwords", "not_usable"])
+        self.assertEqual(list(whole), USER_KEYS + SHOW_KEYS)
         self.assertEqual({key: whole[key] for key in USER_KEYS}, shown)
         self.admin(site, "user", "add", "alice", *self.add_args(1),
                    "--maildrop", "maildir:/srv/%u", stdin=b"other\n")

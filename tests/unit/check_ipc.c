@@ -320,8 +320,8 @@ START_TEST(test_end_of_peer)
 	ck_assert_int_eq(hear(&p), POP_E_EOF);
 	p.c.owed = IPC_LOGIN_ANSWER;
 	ipc_start(&m, IPC_LOGIN_ANSWER);
-	m.len = 19;
-	memset(m.payload, 0, 19);
+	m.len = 27;
+	memset(m.payload, 0, 27);
 	ck_assert_int_eq(ipc_send(&p.c, &m), POP_E_EOF);
 	ipc_close(&p.c);
 }
