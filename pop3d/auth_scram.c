@@ -137,7 +137,7 @@ static int find_record(struct auth *a, int fd, struct scram_record *r, struct ju
 	int n = login_candidates(now.scram.user, a->conf->user_separators, a->conf->default_domain,
 				 names);
 	uint8_t key[SECRETS_KEY_LEN] = { 0 };
-	struct scram_record one;
+	struct scram_record one = { .iterations = 0 };
 	bool found = false;
 	int err = read_key(fd, key);
 
