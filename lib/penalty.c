@@ -6,23 +6,20 @@
  *           are at worst wrong times, which are bounded.
  */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "fsutil.h"
 #include "hash.h"
 #include "penalty.h"
+#include "run_table.h"
 
-#define MAGIC	"pop3dpn1"
+#define MAGIC                                          \
+	{                                              \
+		'p', 'o', 'p', '3', 'd', 'p', 'n', '1' \
+	}
 #define WAYS	8 /* entries that a hash may stand in */
 #define SETS	2048
 #define TRIES	16 /* of a swap that others were faster at */
@@ -51,112 +48,33 @@ uint64_t penalty_now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static int map(struct penalty *p, int fd)
+static int fill(void *head)
 {
-	const size_t size = sizeof(struct penalty_table);
-	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct penalty_table *t = head;
 
-	if (at == MAP_FAILED)
-		return POP_E_SYS;
-	p->table = at;
-	if (memcmp(p->table->magic, MAGIC, sizeof(p->table->magic)) == 0)
-		return 0;
-	penalty_close(p);
-	return POP_E_CORRUPT;
+	return getrandom(t->key, sizeof(t->key), 0) == (ssize_t)sizeof(t->key) ? 0 : POP_E_SYS;
 }
 
-/* The file must be whole: a page that is not there would be a signal, not an error. */
-static int check(int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return POP_E_SYS;
-	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077))
-		return POP_E_UNSAFE;
-	return st.st_size == (off_t)sizeof(struct penalty_table) ? 0 : POP_E_CORRUPT;
-}
-
-static int open_old(struct penalty *p, const char *run_dir, struct pop_why *why)
-{
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof(path), "%s/" PENALTY_FILE, run_dir), fd, err;
-
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return pop_why(why, POP_E_LONG, "run_dir is too long");
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return pop_why(why, POP_E_MISSING, "%s: no such file", path);
-	if (fd < 0)
-		return pop_why_errno(why, "%s", path);
-	err = check(fd);
-	if (err == 0)
-		err = map(p, fd);
-	close(fd);
-	if (err < 0)
-		pop_why(why, err, "%s: %s", path,
-			err == POP_E_SYS ? strerror(errno) : pop_strerror(err));
-	return err;
-}
-
-static int write_new(int fd)
-{
-	struct penalty_table head = { .magic = MAGIC };
-	int err;
-
-	if (getrandom(head.key, sizeof(head.key), 0) != (ssize_t)sizeof(head.key))
-		return POP_E_SYS;
-	err = posix_fallocate(fd, 0, sizeof(struct penalty_table));
-	if (err != 0) {
-		errno = err;
-		return POP_E_SYS;
-	}
-	return fs_pwrite_all(fd, &head, offsetof(struct penalty_table, entries), 0);
-}
-
-/* Under a name of its own, then into place: over a damaged one, but not over another's new one. */
-static int make(const char *run_dir, bool damaged, struct pop_why *why)
-{
-	char temp[64];
-	int dir = fs_open_private_dir(run_dir, why), fd = -1, err;
-
-	if (dir < 0)
-		return dir;
-	snprintf(temp, sizeof(temp), PENALTY_FILE ".%ld", (long)getpid());
-	unlinkat(dir, temp, 0);
-	fd = openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	err = fd < 0 ? POP_E_SYS : write_new(fd);
-	if (err == 0 && damaged)
-		err = renameat(dir, temp, dir, PENALTY_FILE) < 0 ? POP_E_SYS : 0;
-	else if (err == 0 && linkat(dir, temp, dir, PENALTY_FILE, 0) < 0 && errno != EEXIST)
-		err = POP_E_SYS;
-	if (err < 0)
-		pop_why_errno(why, "%s/%s", run_dir, PENALTY_FILE);
-	unlinkat(dir, temp, 0);
-	if (fd >= 0)
-		close(fd);
-	close(dir);
-	return err;
-}
+static const struct run_table file = {
+	.file = PENALTY_FILE,
+	.magic = MAGIC,
+	.size = sizeof(struct penalty_table),
+	.head_size = offsetof(struct penalty_table, entries),
+	.fill = fill,
+};
 
 int penalty_open(struct penalty *p, const char *run_dir, bool create, struct pop_why *why)
 {
-	int err;
+	struct run_map map;
+	int err = run_table_open(&file, run_dir, create, &map, why);
 
-	p->table = NULL;
-	err = open_old(p, run_dir, why);
-	if (create && (err == POP_E_MISSING || err == POP_E_CORRUPT)) {
-		err = make(run_dir, err == POP_E_CORRUPT, why);
-		if (err == 0)
-			err = open_old(p, run_dir, why);
-	}
+	p->table = map.at;
 	return err;
 }
 
 void penalty_close(struct penalty *p)
 {
-	if (p->table)
-		munmap(p->table, sizeof(*p->table));
+	run_table_close(&file, &(struct run_map){ .at = p->table });
 	p->table = NULL;
 }
 
