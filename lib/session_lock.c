@@ -17,51 +17,18 @@
 #include "session_lock.h"
 #include "fsutil.h"
 #include "num.h"
+#include "proc.h"
 
 #define LOCK_FILE  "lock"
 #define TRY_MIN_MS 5
 #define TRY_MAX_MS 50
-
-/* The first line of a small file of /proc into out, "" where it cannot be read. */
-static void read_line_of(const char *path, char *out, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
-
-	out[n < 0 ? 0 : n] = '\0';
-	out[strcspn(out, "\n")] = '\0';
-	if (fd >= 0)
-		close(fd);
-}
-
-/* Fields 22 and 3 of /proc/PID/stat: when it began, 0 where it is not known, and its state. */
-static uint64_t start_time_of(pid_t pid, char *state)
-{
-	char path[64], text[1024], *p;
-	uint64_t ticks = 0;
-
-	*state = '?';
-	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-	read_line_of(path, text, sizeof(text));
-	/* the second field is the program's name in brackets, and may hold anything */
-	p = strrchr(text, ')');
-	if (p && p[1] == ' ')
-		*state = p[2];
-	for (int field = 3; p && field <= 22; field++) {
-		p = strchr(p, ' ');
-		p = p ? p + 1 : NULL;
-	}
-	if (!p || num_parse(p, strcspn(p, " "), UINT64_MAX, &ticks) < 0)
-		return 0;
-	return ticks;
-}
 
 static void host_and_boot(char host[256], char boot_id[40])
 {
 	if (gethostname(host, 256) < 0)
 		host[0] = '\0';
 	host[255] = '\0';
-	read_line_of("/proc/sys/kernel/random/boot_id", boot_id, 40);
+	proc_boot_id(boot_id);
 }
 
 void lock_record_self(struct lock_record *r, const char *address)
@@ -70,7 +37,7 @@ void lock_record_self(struct lock_record *r, const char *address)
 
 	memset(r, 0, sizeof(*r));
 	r->pid = getpid();
-	r->start_time = start_time_of(r->pid, &state);
+	r->start_time = proc_start_time(r->pid, &state);
 	host_and_boot(r->host, r->boot_id);
 	snprintf(r->address, sizeof(r->address), "%s", address ? address : "");
 	r->since = time(NULL);
@@ -86,7 +53,7 @@ int lock_record_alive(const struct lock_record *r)
 		return POP_E_MISSING;
 	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
 		return 0;
-	start_time = start_time_of(r->pid, &state);
+	start_time = proc_start_time(r->pid, &state);
 	if (state == 'Z' || state == 'X') /* nobody has waited for it yet */
 		return 0;
 	/* another process may have got the number since; where /proc hides it, it is alive */

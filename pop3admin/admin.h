@@ -29,6 +29,7 @@ enum option_id {
 	OPT_CRAM,
 	OPT_APOP,
 	OPT_EXPIRES,
+	OPT_PROMETHEUS,
 	OPT_COUNT,
 };
 struct option_row {
@@ -63,9 +64,9 @@ enum needs {
 };
 
 struct command {
-	const char *group, *name;
-	const char *args; /* the arguments as the help shows them */
-	unsigned options; /* WITH() bits */
+	const char *group, *name; /* name "": the group is the command */
+	const char *args;	  /* the arguments as the help shows them */
+	unsigned options;	  /* WITH() bits */
 	unsigned least, most;
 	unsigned needs;
 	const char *help;
@@ -106,7 +107,7 @@ int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);
 int cmd_user_import(struct admin *a);
 int cmd_user_app(struct admin *a);
-/* maildrop ..., uidl ..., lock ..., tls ..., config ... */
+/* maildrop ..., uidl ..., lock ..., tls ..., penalty ..., session ..., stats, config ... */
 int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);
 int cmd_maildrop_check(struct admin *a);
@@ -123,6 +124,9 @@ int cmd_tls_selfsigned(struct admin *a);
 int cmd_tls_rotate(struct admin *a);
 int cmd_penalty_list(struct admin *a);
 int cmd_penalty_clear(struct admin *a);
+int cmd_session_list(struct admin *a);
+int cmd_session_end(struct admin *a);
+int cmd_stats(struct admin *a);
 int cmd_config_check(struct admin *a);
 int cmd_config_show(struct admin *a);
 

@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WORD_MAX 32 /* longer words resemble nothing of ours */
+/* For "%s%s%s": "user add", or "stats" alone. */
+#define NAME_OF(cmd) (cmd)->group, (cmd)->name[0] ? " " : "", (cmd)->name
+#define WORD_MAX     32 /* longer words resemble nothing of ours */
 
 static size_t least_of(size_t a, size_t b)
 {
@@ -119,7 +121,7 @@ static void print_synopsis(FILE *f, const struct command *cmd)
 {
 	size_t i;
 
-	fprintf(f, "pop3admin %s %s", cmd->group, cmd->name);
+	fprintf(f, "pop3admin %s%s%s", NAME_OF(cmd));
 	if (*cmd->args)
 		fprintf(f, " %s", cmd->args);
 	for (i = 0; i < OPT_COUNT; i++) {
@@ -298,6 +300,7 @@ static int parse_word(struct parse *p, const char *word)
 		if (!group_exists(word))
 			return no_group(word);
 		p->group = word;
+		p->cmd = find_command(word, "");
 		return 0;
 	}
 	if (!p->cmd) {
@@ -306,8 +309,8 @@ static int parse_word(struct parse *p, const char *word)
 	}
 	if (p->a->n_pos == p->cmd->most)
 		return fail(EX_USAGE,
-			    "%s %s: one argument too many, '%s'; see pop3admin %s %s --help",
-			    p->cmd->group, p->cmd->name, word, p->cmd->group, p->cmd->name);
+			    "%s%s%s: one argument too many, '%s'; see pop3admin %s%s%s --help",
+			    NAME_OF(p->cmd), word, NAME_OF(p->cmd));
 	p->a->pos[p->a->n_pos++] = word;
 	return 0;
 }
@@ -324,7 +327,7 @@ static int complete(struct parse *p)
 		return fail(EX_USAGE, "%s: which command? pop3admin %s --help lists them", p->group,
 			    p->group);
 	if (p->a->n_pos < p->cmd->least) {
-		fail(EX_USAGE, "%s %s: an argument is missing (%s)", p->cmd->group, p->cmd->name,
+		fail(EX_USAGE, "%s%s%s: an argument is missing (%s)", NAME_OF(p->cmd),
 		     p->cmd->args);
 		fputs("usage: ", stderr);
 		print_synopsis(stderr, p->cmd);

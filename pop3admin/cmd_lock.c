@@ -5,23 +5,16 @@
  * Trusts:   the kernel's word for the holder's pid.  Not the record in the lock
  *           file: its owner can write anything there.
  */
-#include "fsutil.h"
+#include "process.h"
 #include "session_lock.h"
 #include "target.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#define END_WAIT_MS 10000 /* for a session that was told to end */
-#define SERVER	    "pop3d"
 
 struct lock_job {
 	struct target t; /* first: target_run() asks for it */
@@ -120,49 +113,6 @@ int cmd_lock_show(struct admin *a)
 	return status;
 }
 
-/*
- * The name of the program that runs as pid.  Where the kernel hides its path
- * (a process of ours that is not dumpable, and we are not root) the command
- * name must do: we could signal nobody else's process anyway.
- */
-static int program_of(pid_t pid, char name[PATH_MAX])
-{
-	static const char deleted[] = " (deleted)"; /* an upgrade replaced the file */
-	const size_t cut = sizeof(deleted) - 1;
-	char path[64];
-	const char *base;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%ld/exe", (long)pid);
-	n = readlink(path, name, PATH_MAX - 1);
-	if (n > 0) {
-		name[n] = '\0';
-		if ((size_t)n > cut && strcmp(name + n - cut, deleted) == 0)
-			name[(size_t)n - cut] = '\0';
-		base = strrchr(name, '/');
-		if (base)
-			memmove(name, base + 1, strlen(base + 1) + 1);
-		return 0;
-	}
-	if ((errno != EACCES && errno != EPERM) || geteuid() == 0)
-		return POP_E_SYS;
-	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return POP_E_SYS;
-	n = read(fd, name, 64);
-	close(fd);
-	if (n <= 0)
-		return POP_E_SYS;
-	name[n] = '\0';
-	name[strcspn(name, "\n")] = '\0';
-	/* a role names itself behind the program: pop3d-maildrop */
-	if (strncmp(name, SERVER "-", sizeof(SERVER)) == 0)
-		name[sizeof(SERVER) - 1] = '\0';
-	return 0;
-}
-
 /* May this holder be ended?  0, or the exit status with the reason said. */
 static int check_holder(const struct lock_job *job)
 {
@@ -176,7 +126,7 @@ static int check_holder(const struct lock_job *job)
 			    "%s: the lock is held on another host (%s) or in another "
 			    "container; end the session there",
 			    user, job->recorded && job->r.host[0] ? job->r.host : "unknown");
-	if (program_of(job->pid, name) < 0)
+	if (process_program(job->pid, name) < 0)
 		return fail(errno == ENOENT || errno == ESRCH ? EX_TEMPFAIL : EX_NOPERM,
 			    "%s: process %ld holds the lock but cannot be looked at: %s; run this "
 			    "as root, or try again",
@@ -195,28 +145,16 @@ static int check_holder(const struct lock_job *job)
 	return 0;
 }
 
-static int pidfd_open_pid(pid_t pid)
-{
-	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
 static int wait_gone(struct lock_job *job, int pidfd)
 {
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-	int64_t until = fs_now_ms() + END_WAIT_MS;
 	pid_t pid = job->pid;
-	int n, status;
+	int status;
 
-	do {
-		int64_t left = until - fs_now_ms();
-
-		n = poll(&p, 1, left > 0 ? (int)left : 0);
-	} while (n < 0 && errno == EINTR);
-	if (n == 0)
+	if (!process_wait(pidfd))
 		return fail(EX_TEMPFAIL,
 			    "%s: process %ld was told to end but has not within %d s; "
 			    "it may be deleting messages: try again",
-			    job->t.name, (long)pid, END_WAIT_MS / 1000);
+			    job->t.name, (long)pid, PROCESS_END_WAIT_MS / 1000);
 	status = query(job);
 	if (!status && job->held && job->pid == pid)
 		status = fail(EX_TEMPFAIL, "%s: process %ld is gone but its lock is not; try again",
@@ -227,7 +165,7 @@ static int wait_gone(struct lock_job *job, int pidfd)
 static int end_holder(struct lock_job *job)
 {
 	pid_t pid = job->pid;
-	int pidfd = pidfd_open_pid(pid), status;
+	int pidfd = process_open(pid), status;
 
 	if (pidfd < 0 && errno == ESRCH)
 		return 0; /* it ended by itself just now */
@@ -240,8 +178,7 @@ static int end_holder(struct lock_job *job)
 		goto out;
 	if (!status)
 		status = check_holder(job);
-	if (!status && syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0 &&
-	    errno != ESRCH)
+	if (!status && process_terminate(pidfd) < 0)
 		status = fail(status_of(POP_E_SYS), "%s: process %ld cannot be ended: %s",
 			      job->t.name, (long)pid, strerror(errno));
 	if (!status)

@@ -32,6 +32,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_CRAM] = { "cram", NULL, "with a secret for CRAM-MD5" },
 	[OPT_APOP] = { "apop", NULL, "with a secret for APOP: the password itself is stored" },
 	[OPT_EXPIRES] = { "expires", "DATE", "the last day, as 2027-01-31 (UTC)" },
+	[OPT_PROMETHEUS] = { "prometheus", NULL, "in Prometheus' text format" },
 	[OPT_DRY_RUN] = { "dry-run", NULL, "tell what would be done, change nothing" },
 };
 
@@ -119,6 +120,15 @@ const struct command commands[] = {
 	{ "penalty", "clear", "[ADDRESS|USER]", 0, 0, 1, NEEDS_CONF,
 	  "forget the failed logins of one, or all", "pop3admin penalty clear 192.0.2.7",
 	  cmd_penalty_clear },
+	{ "session", "list", "", 0, 0, 0, NEEDS_CONF,
+	  "who is connected, from where, since when, and how far", "pop3admin session list",
+	  cmd_session_list },
+	{ "session", "end", "PID|USER", 0, 1, 1, NEEDS_CONF,
+	  "end a session in order, or all of a user (exit status 1: there is none)",
+	  "pop3admin session end alice", cmd_session_end },
+	{ "stats", "", "", WITH(OPT_PROMETHEUS), 0, 0, NEEDS_CONF,
+	  "sessions, logins, failures, messages and octets: all and today's",
+	  "pop3admin stats --prometheus", cmd_stats },
 	{ "config", "check", "", 0, 0, 0, NEEDS_NOTHING,
 	  "check configuration, users file and directories", "pop3admin config check",
 	  cmd_config_check },

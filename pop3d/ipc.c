@@ -38,7 +38,7 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	/*                       name               from to   kind     phases    octets      fds   uses  answer */
 	[IPC_LOGIN_ASK]       = { "LOGIN_ASK",       SES, MON, REQUEST, PH_AUTH,  5, 1024,    0, 0, 128,  IPC_LOGIN_ANSWER },
 	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     27, 27,      0, 1, 128,  0 },
-	[IPC_SESSION_END]     = { "SESSION_END",     SES, MON, NOTE,    ANY,     33, 33,      0, 0, 1,    0 },
+	[IPC_SESSION_END]     = { "SESSION_END",     SES, MON, NOTE,    ANY,     41, 41,      0, 0, 1,    0 },
 	[IPC_SASL_ASK]        = { "SASL_ASK",        SES, MON, REQUEST, PH_AUTH,  2, 3074,    0, 0, 0,    IPC_SASL_ANSWER },
 	[IPC_SASL_ANSWER]     = { "SASL_ANSWER",     MON, SES, ANSWER,  ANY,      1, 3073,    0, 1, 0,    0 },
 	[IPC_MECHS_ASK]       = { "MECHS_ASK",       SES, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 4,    IPC_MECHS_ANSWER },
@@ -106,24 +106,6 @@ const char *ipc_role_name(enum ipc_role role)
 					     "digest", "tls",	  "keeper",  "writer" };
 
 	return role <= ROLE_WRITER ? names[role] : "unknown";
-}
-
-const char *ipc_mechanism_name(unsigned mechanism)
-{
-	static const char *const names[MECHANISM_N] = {
-		[LOGIN_USERPASS] = "USER",
-		[LOGIN_APOP] = "APOP",
-		[SASL_PLAIN] = "PLAIN",
-		[SASL_LOGIN] = "LOGIN",
-		[SASL_CRAM_MD5] = "CRAM-MD5",
-		[SASL_SCRAM_SHA_1] = "SCRAM-SHA-1",
-		[SASL_SCRAM_SHA_256] = "SCRAM-SHA-256",
-		[SASL_SCRAM_SHA_1_PLUS] = "SCRAM-SHA-1-PLUS",
-		[SASL_SCRAM_SHA_256_PLUS] = "SCRAM-SHA-256-PLUS",
-		[SASL_EXTERNAL] = "EXTERNAL",
-	};
-
-	return mechanism > 0 && mechanism < MECHANISM_N ? names[mechanism] : "unknown";
 }
 
 void ipc_start(struct ipc_msg *m, enum ipc_type type)

@@ -15,9 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "err.h"
+#include "mechs.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	4
+#define IPC_VERSION	5
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -49,7 +50,7 @@ enum ipc_type {
 	IPC_LOGIN_ASK,	  /* u8 mechanism; str login; str secret */
 	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; u32
 			     login_delay; u32 expire; fd: to the maildrop role */
-	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent */
+	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent, removed */
 	IPC_SASL_ASK,	  /* u8 mechanism; u8 ipc_sasl_part bits; raw octets, decoded */
 	IPC_SASL_ANSWER,  /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
 			     IPC_LOGIN_ANSWER, and its fd */
@@ -141,22 +142,7 @@ enum ipc_binding { /* bits */ BINDING_NONE = 0,
 #define IPC_BINDING_LEN 32 /* tls-exporter */
 #define IPC_UNIQUE_LEN	12 /* tls-unique */
 #define IPC_SEAL_EXTRA	32
-/* Beside USER and APOP the SASL mechanisms, in the order of enum conf_mech's bits. */
-enum ipc_mechanism {
-	LOGIN_USERPASS = 1,
-	LOGIN_APOP,
-	SASL_PLAIN,
-	SASL_LOGIN,
-	SASL_CRAM_MD5,
-	SASL_SCRAM_SHA_1,
-	SASL_SCRAM_SHA_256,
-	SASL_SCRAM_SHA_1_PLUS,
-	SASL_SCRAM_SHA_256_PLUS,
-	SASL_EXTERNAL,
-	MECHANISM_N
-};
-#define MECHANISM_BIT(m) (1U << ((m)-SASL_PLAIN)) /* of a SASL mechanism, in enum conf_mech */
-#define IPC_SASL_PIECE	 3072			  /* octets of a response in one message */
+#define IPC_SASL_PIECE	3072 /* octets of a response in one message */
 enum ipc_sasl_part {
 	SASL_BEGINS = 1,      /* a new exchange */
 	SASL_NO_RESPONSE = 2, /* ... without initial response */
@@ -261,7 +247,5 @@ int ipc_call(struct ipc *c, struct ipc_msg *m);
 /* For logs: "LOGIN_ASK", "session". */
 const char *ipc_type_name(enum ipc_type type);
 const char *ipc_role_name(enum ipc_role role);
-/* As clients and the log write it: "USER", "SCRAM-SHA-256". */
-const char *ipc_mechanism_name(unsigned mechanism);
 
 #endif

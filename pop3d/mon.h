@@ -14,6 +14,7 @@
 #include "conf.h"
 #include "ipc.h"
 #include "penalty.h"
+#include "records.h"
 #include "spec.h"
 #include "state.h"
 #include "users.h"
@@ -89,17 +90,19 @@ struct monitor {
 	bool has_secrets;	/* there is a secrets file */
 	bool digests;		/* pop3d-auth is the auth role */
 	struct penalty penalty; /* mapped when there is need */
-	bool told_brake;	/* ... the key to this auth role */
-	bool taken;		/* what penalty_look() said of the open question */
-	bool awaits_upgrade;	/* auth has said yes and will send a note */
-	bool upgrade_due;	/* it has come, and there is something to do */
-	bool told_tls;		/* to this auth role */
-	char apop[300];		/* the timestamp of the greeting, "": no APOP */
-	bool swept;		/* mon_start_sweep() was called */
-	bool dotlocked;		/* a dotlock that the monitor made is there */
-	bool ending;		/* the session was told to end */
-	int64_t end_by_ms;	/* then: until when it may take, monotonic */
-	int64_t deadline_ms;	/* of the login, monotonic */
+	struct records records;
+	struct session_record record; /* of this session, as it was last written */
+	bool told_brake;	      /* ... the key to this auth role */
+	bool taken;		      /* what penalty_look() said of the open question */
+	bool awaits_upgrade;	      /* auth has said yes and will send a note */
+	bool upgrade_due;	      /* it has come, and there is something to do */
+	bool told_tls;		      /* to this auth role */
+	char apop[300];		      /* the timestamp of the greeting, "": no APOP */
+	bool swept;		      /* mon_start_sweep() was called */
+	bool dotlocked;		      /* a dotlock that the monitor made is there */
+	bool ending;		      /* the session was told to end */
+	int64_t end_by_ms;	      /* then: until when it may take, monotonic */
+	int64_t deadline_ms;	      /* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
 	unsigned n_children;
@@ -168,6 +171,19 @@ int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer);
 int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note);
 /* Auth or the maildrop role died while a login was open: [SYS/TEMP], and the end. */
 int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close);
+
+/*
+ * mon_records.c: the list of sessions and the counters of run_dir.  Where there is none and none
+ * can be made, these do nothing.
+ */
+void mon_record_begin(struct monitor *mon);
+/* After any event: has something changed that is worth to be seen? */
+void mon_record_change(struct monitor *mon);
+void mon_record_login(struct monitor *mon, uint64_t messages, uint64_t octets);
+void mon_record_failure(struct monitor *mon, enum ipc_verdict verdict);
+/* The note with which a session ends. */
+void mon_record_end(struct monitor *mon, struct ipc_msg *note);
+void mon_record_leave(struct monitor *mon);
 
 /* mon_dotlock.c */
 int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask);

@@ -48,7 +48,7 @@ void mon_log_login(const struct monitor *mon, uint64_t count, uint64_t octets)
 
 	begin(mon, &l, "login");
 	log_str(&l, "user", mon->login.name);
-	log_str(&l, "mech", ipc_mechanism_name(mon->mechanism));
+	log_str(&l, "mech", mech_name(mon->mechanism));
 	if (mon->login.app[0])
 		log_str(&l, "app", mon->login.app);
 	log_u64(&l, "messages", count);
@@ -63,7 +63,7 @@ void mon_log_failed(const struct monitor *mon, const char *user, const char *rea
 
 	begin(mon, &l, "login-failed");
 	log_str(&l, "user", user);
-	log_str(&l, "mech", ipc_mechanism_name(mon->mechanism));
+	log_str(&l, "mech", mech_name(mon->mechanism));
 	log_str(&l, "reason", reason);
 	log_end(&l, LOG_NOTICE);
 }

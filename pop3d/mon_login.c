@@ -38,6 +38,7 @@ static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close
 int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
 {
 	mon->phase = mon->session.phase = PH_AUTH;
+	mon_record_failure(mon, verdict);
 	if (mon->drop_session_fd >= 0) {
 		close(mon->drop_session_fd);
 		mon->drop_session_fd = -1;
@@ -237,6 +238,7 @@ int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)
 	close(mon->drop_session_fd);
 	mon->drop_session_fd = -1;
 	mon_log_login(mon, count, octets);
+	mon_record_login(mon, count, octets);
 	mon_upgrade(mon);
 	mon_release_client(mon);
 	return err == POP_E_EOF ? 0 : err;

@@ -72,8 +72,8 @@ static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 	/* a handshake that failed has its own line, and no session was ever there */
 	if (mon->tls.stage != TLS_SHAKING)
 		mon_log_logout(mon, m);
-	else
-		m->pos = m->len;
+	m->pos = 0;
+	mon_record_end(mon, m);
 	mon->phase = mon->session.phase = PH_END;
 	return ipc_end(m);
 }
@@ -392,6 +392,7 @@ int mon_run(struct monitor *mon)
 		end_session(mon);
 	if (!mon->tls.implicit)
 		mon_log_connect(mon);
+	mon_record_begin(mon); /* the client has its greeting already */
 	if (!mon->root)
 		mon_log_drop(mon, LOG_NOTICE,
 			     "not started as root: every role runs under this uid");
@@ -400,6 +401,7 @@ int mon_run(struct monitor *mon)
 
 		reap(mon);
 		keep_deadlines(mon);
+		mon_record_change(mon);
 		if (all_closed(mon)) {
 			if (mon->n_children == 0)
 				break;
@@ -415,5 +417,6 @@ int mon_run(struct monitor *mon)
 		}
 		wait_events(mon, until, &unblocked);
 	}
+	mon_record_leave(mon);
 	return EX_OK;
 }

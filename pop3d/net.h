@@ -81,7 +81,7 @@ struct net {
 	struct net_list list, uidls;
 	unsigned lists_asked; /* how often, for both */
 	struct net_window window;
-	uint64_t n_retr, n_top, n_dele;
+	uint64_t n_retr, n_top, n_dele, n_removed;
 	struct net_io io;
 };
 

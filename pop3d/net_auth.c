@@ -134,7 +134,7 @@ static enum reply open_transaction(struct net *n, struct ipc_msg *m)
 		      n->count == 1 ? "" : "s", (unsigned long long)n->octets);
 }
 
-static int ask(struct net *n, enum ipc_mechanism mechanism, const char *login, char *secret,
+static int ask(struct net *n, enum mechanism mechanism, const char *login, char *secret,
 	       struct ipc_msg *m)
 {
 	size_t len = strlen(secret);
@@ -174,7 +174,7 @@ enum reply net_finish_login(struct net *n, struct ipc_msg *m)
 	return r;
 }
 
-static enum reply login(struct net *n, enum ipc_mechanism mechanism, const char *name, char *secret)
+static enum reply login(struct net *n, enum mechanism mechanism, const char *name, char *secret)
 {
 	struct ipc_msg m;
 	int err = ask(n, mechanism, name, secret, &m);

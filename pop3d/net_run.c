@@ -58,6 +58,7 @@ static void tell_end(struct net *n)
 	ipc_put_u64(&m, n->n_top);
 	ipc_put_u64(&m, n->n_dele);
 	ipc_put_u64(&m, n->io.sent);
+	ipc_put_u64(&m, n->n_removed);
 	ipc_send(&n->monitor, &m);
 }
 

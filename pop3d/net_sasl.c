@@ -23,7 +23,7 @@ size_t net_mech_words(uint32_t mechs, const char *before, char *out, size_t size
 
 		if (!(mechs & MECHANISM_BIT(m)))
 			continue;
-		n = snprintf(out + used, size - used, "%s%s", before, ipc_mechanism_name(m));
+		n = snprintf(out + used, size - used, "%s%s", before, mech_name(m));
 		if (n < 0 || (size_t)n >= size - used)
 			break;
 		used += (size_t)n;
@@ -43,7 +43,7 @@ static enum reply list_mechanisms(struct net *n)
 
 		if (!(mechs & MECHANISM_BIT(m)))
 			continue;
-		snprintf(line, sizeof(line), "%s\r\n", ipc_mechanism_name(m));
+		snprintf(line, sizeof(line), "%s\r\n", mech_name(m));
 		r = net_put(n, line, strlen(line));
 	}
 	return r == REPLY_OK ? net_put(n, ".\r\n", 3) : r;
@@ -154,7 +154,7 @@ static enum reply exchange(struct net *n, unsigned mechanism, unsigned part, lon
 static unsigned find_mechanism(const char *word, size_t len)
 {
 	for (unsigned m = SASL_PLAIN; m < MECHANISM_N; m++) {
-		const char *name = ipc_mechanism_name(m);
+		const char *name = mech_name(m);
 
 		if (strlen(name) == len && strncasecmp(name, word, len) == 0)
 			return m;

@@ -109,6 +109,7 @@ static int expunge(struct net *n)
 	removed = ipc_get_u64(&m);
 	if (ipc_end(&m) < 0 || verdict != VERDICT_OK || removed > n->count)
 		return POP_E_SYS;
+	n->n_removed = removed;
 	return 0;
 }
 
