@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 #include <openssl/crypto.h>
+#include "algorithms.h"
 #include "ipc.h"
 #include "key.h"
 #include "role.h"
@@ -191,6 +192,7 @@ int key_run(const struct key_start *start)
 				    OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
 				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS | OPENSSL_INIT_NO_ATEXIT,
 			    NULL);
+	algorithms_limit(true);
 	ipc_init(&k.monitor, start->monitor_fd, ROLE_KEEPER, ROLE_MONITOR, PH_AUTH);
 	ipc_init(&k.tls, start->tls_fd, ROLE_KEEPER, ROLE_TLS, PH_AUTH);
 	key_tickets_init(&k.tickets, start->tickets_fd);

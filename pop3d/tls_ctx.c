@@ -8,6 +8,7 @@
  * Trusts:   its start values.  Not the client's lists.
  */
 #include <string.h>
+#include "algorithms.h"
 #include "tls.h"
 
 /* RFC 9325: forward secrecy and AEAD only. */
@@ -51,6 +52,7 @@ static void init_library(void)
 
 	OPENSSL_init_crypto(least, NULL);
 	OPENSSL_init_ssl(least | OPENSSL_INIT_NO_LOAD_SSL_STRINGS, NULL);
+	algorithms_limit(false);
 	/* by name, of those that sign certificates: else every chain is too weak for OpenSSL */
 	EVP_add_digest(EVP_sha256());
 	EVP_add_digest(EVP_sha384());
