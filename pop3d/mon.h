@@ -119,8 +119,12 @@ int mon_start_drop(struct monitor *mon, int state_fd);
 void mon_start_sweep(struct monitor *mon);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
 int mon_start_helper(struct monitor *mon, const char *name, enum ipc_role role);
-/* fork, and keep the child in mind; room for another one, the keeper, is made sure of. */
+/* fork, and keep the child in mind. */
 pid_t mon_fork(struct monitor *mon, enum ipc_role role);
+/* Is there room for one more, and a keeper (else errno)? */
+bool mon_has_room(const struct monitor *mon);
+/* Keep a child in mind that was started otherwise; pid 0: a keeper, whose pid is not known. */
+void mon_adopt(struct monitor *mon, pid_t pid, enum ipc_role role);
 /* The last act: end the processes that are left. */
 void mon_kill_children(struct monitor *mon);
 /* Give up the monitor's own copy of the client's socket. */

@@ -49,18 +49,29 @@ static uid_t uid_of(const struct monitor *mon, enum ipc_role role)
 				     : mon->uid;
 }
 
+bool mon_has_room(const struct monitor *mon)
+{
+	/* for a keeper, too */
+	if (mon->n_children < MON_CHILDREN - 1)
+		return true;
+	errno = EAGAIN;
+	return false;
+}
+
+void mon_adopt(struct monitor *mon, pid_t pid, enum ipc_role role)
+{
+	mon->children[mon->n_children++] = (struct mon_child){ pid, role, uid_of(mon, role) };
+}
+
 pid_t mon_fork(struct monitor *mon, enum ipc_role role)
 {
 	pid_t pid;
 
-	if (mon->n_children >= MON_CHILDREN - 1) {
-		errno = EAGAIN;
+	if (!mon_has_room(mon))
 		return -1;
-	}
 	pid = fork();
 	if (pid > 0)
-		mon->children[mon->n_children++] =
-			(struct mon_child){ pid, role, uid_of(mon, role) };
+		mon_adopt(mon, pid, role);
 	return pid;
 }
 

@@ -1,19 +1,18 @@
 /*
  * mon_tls.c - start pop3d-tls, and what it and its keeper say.
  *
- * Runs in:  monitor; the part behind fork in pop3d-tls's process, until exec.
+ * Runs in:  monitor.
  * Trusts:   the configuration.  Not the tls role: of what it says only what a
  *           log may hold is used, and a server name to look up.
  * Answers:  IPC_TLS_OFFER_ASK, IPC_TLS_ASK, IPC_PAIR_ASK (see ipc.h).
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sysexits.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,28 +34,34 @@ struct arrangement {
 	unsigned n;
 };
 
-static void exec_tls(const struct monitor *mon, struct arrangement *a, char *const argv[])
+/*
+ * Started without a copy of this process: its pages would only be thrown away.
+ * Returns the new process, or -1 with errno.
+ */
+static pid_t spawn_tls(const char *path, const struct arrangement *a, char *const argv[])
 {
-	char path[PATH_MAX], *none[] = { NULL };
-	sigset_t unblocked;
-	int n = snprintf(path, sizeof(path), "%s/pop3d-tls", mon->conf->helper_dir);
+	char *none[] = { NULL };
+	posix_spawn_file_actions_t files;
+	pid_t pid = -1;
+	int err = posix_spawn_file_actions_init(&files);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		_exit(EX_UNAVAILABLE);
-	for (unsigned i = 0; i < a->n; i++)
-		a->fds[i] = fcntl(a->fds[i], F_DUPFD_CLOEXEC, FD_ABOVE);
-	for (unsigned i = 0; i < a->n; i++)
-		if (a->fds[i] < 0 || dup2(a->fds[i], (int)i) < 0)
-			_exit(EX_OSERR);
-	sigemptyset(&unblocked);
-	sigprocmask(SIG_SETMASK, &unblocked, NULL);
-	execve(path, argv, none);
-	_exit(EX_UNAVAILABLE);
+	if (err != 0)
+		goto out;
+	for (unsigned i = 0; i < a->n && err == 0; i++)
+		err = posix_spawn_file_actions_adddup2(&files, a->fds[i], FD_ABOVE + (int)i);
+	for (unsigned i = 0; i < a->n && err == 0; i++)
+		err = posix_spawn_file_actions_adddup2(&files, FD_ABOVE + (int)i, (int)i);
+	if (err == 0)
+		err = posix_spawn(&pid, path, &files, NULL, argv, none);
+	posix_spawn_file_actions_destroy(&files);
+out:
+	errno = err;
+	return err == 0 ? pid : -1;
 }
 
 /* plain: -1 where the certificate is only checked. */
-static void run_tls(const struct monitor *mon, const struct mon_pair *p, int plain, int tickets,
-		    int ca, int tls_fd, int keeper_fd, pid_t parent)
+static pid_t run_tls(const struct monitor *mon, const char *path, const struct mon_pair *p,
+		     int plain, int tickets, int ca, int tls_fd, int keeper_fd)
 {
 	int null = mon->null_fd, in = plain < 0 ? null : 0, out = plain < 0 ? null : 1;
 	struct arrangement a = { .fds = { in, out, null, tls_fd, keeper_fd,
@@ -76,7 +81,7 @@ static void run_tls(const struct monitor *mon, const struct mon_pair *p, int pla
 		mon->gid,
 		mon->tls.keeper_uid,
 		mon->tls.keeper_gid,
-		(unsigned long)parent,
+		(unsigned long)getpid(),
 	};
 
 	for (unsigned i = 0; i < p->n_certs; i++)
@@ -90,21 +95,18 @@ static void run_tls(const struct monitor *mon, const struct mon_pair *p, int pla
 		argv[i + 2] = word[i];
 	}
 	argv[14] = (char *)(uintptr_t)(mon->root ? mon->empty : "-");
-	exec_tls(mon, &a, argv);
+	return spawn_tls(path, &a, argv);
 }
 
-static int can_start(const struct monitor *mon)
+/* Where pop3d-tls is; 0 or POP_E_SYS (logged). */
+static int find_program(const struct monitor *mon, char path[PATH_MAX])
 {
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof(path), "%s/pop3d-tls", mon->conf->helper_dir);
+	int n = snprintf(path, PATH_MAX, "%s/pop3d-tls", mon->conf->helper_dir);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return POP_E_LONG;
-	if (access(path, X_OK) < 0) {
-		mon_log_error(mon, "TLS is off: %s: %s", path, strerror(errno));
-		return POP_E_SYS;
-	}
-	return 0;
+	if (n >= 0 && n < PATH_MAX && access(path, X_OK) == 0)
+		return 0;
+	mon_log_error(mon, "TLS is off: %s: %s", path, strerror(errno));
+	return POP_E_SYS;
 }
 
 /* The keys of tickets; without them every handshake is a full one. */
@@ -137,18 +139,17 @@ static int open_authorities(const struct monitor *mon)
 static int start_tls(struct monitor *mon, const struct mon_pair *p, int plain)
 {
 	int tls[2] = { -1, -1 }, keeper[2] = { -1, -1 }, tickets = -1, ca = -1;
-	pid_t parent = getpid(), pid = -1;
+	char path[PATH_MAX];
+	pid_t pid = -1;
 
-	if (can_start(mon) < 0)
+	if (find_program(mon, path) < 0)
 		return POP_E_SYS;
 	if (plain >= 0)
 		tickets = open_tickets(mon);
 	if (plain >= 0)
 		ca = open_authorities(mon);
-	if (ipc_pair(tls) == 0 && ipc_pair(keeper) == 0)
-		pid = mon_fork(mon, ROLE_TLS);
-	if (pid == 0)
-		run_tls(mon, p, plain, tickets, ca, tls[1], keeper[1], parent);
+	if (mon_has_room(mon) && ipc_pair(tls) == 0 && ipc_pair(keeper) == 0)
+		pid = run_tls(mon, path, p, plain, tickets, ca, tls[1], keeper[1]);
 	if (pid < 0)
 		mon_log_error(mon, "cannot start the tls role: %s", strerror(errno));
 	if (tickets >= 0)
@@ -163,7 +164,8 @@ static int start_tls(struct monitor *mon, const struct mon_pair *p, int plain)
 	}
 	if (pid < 0)
 		return POP_E_SYS;
-	mon->children[mon->n_children++] = (struct mon_child){ 0, ROLE_KEEPER, 0 };
+	mon_adopt(mon, pid, ROLE_TLS);
+	mon_adopt(mon, 0, ROLE_KEEPER); /* which pop3d-tls starts as our child, too */
 	ipc_init(&mon->tls.pair, tls[0], ROLE_MONITOR, ROLE_TLS, PH_AUTH);
 	ipc_init(&mon->tls.keeper, keeper[0], ROLE_MONITOR, ROLE_KEEPER, PH_AUTH);
 	mon->tls.stage = plain >= 0 ? TLS_SHAKING : TLS_CHECKING;
@@ -254,6 +256,7 @@ static int judge(struct monitor *mon, const struct mon_verdict *v)
 
 int mon_answer_tls_offer(struct monitor *mon, struct ipc_msg *ask)
 {
+	char path[PATH_MAX];
 	struct mon_verdict v;
 	struct mon_pair p;
 	int err;
@@ -265,7 +268,7 @@ int mon_answer_tls_offer(struct monitor *mon, struct ipc_msg *ask)
 		return answer_offer(mon, false);
 	err = mon_verdict_load(mon, &p, &v);
 	if (err == 0) {
-		err = can_start(mon) < 0 ? answer_offer(mon, false) : judge(mon, &v);
+		err = find_program(mon, path) < 0 ? answer_offer(mon, false) : judge(mon, &v);
 		mon_pair_close(&p);
 		return err;
 	}
