@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,7 +119,24 @@ static int is_dead(const struct lock_record *r)
 	if (alive >= 0)
 		return !alive;
 	lock_record_self(&self, "");
-	return strcmp(r->host, self.host) == 0 ? 1 : POP_E_MISSING; /* before a reboot */
+	if (strcmp(r->host, self.host) != 0)
+		return POP_E_MISSING;
+	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
+		return 1;
+	/* before a reboot?  Without a descriptor for /proc, then or now, nothing is known */
+	return self.boot_id[0] && r->boot_id[0] && strcmp(r->boot_id, self.boot_id) != 0
+		       ? 1
+		       : POP_E_MISSING;
+}
+
+/* Did this process make it?  Without a descriptor to be had a start time is not known. */
+static bool is_mine(const struct lock_record *r)
+{
+	struct lock_record self;
+
+	lock_record_self(&self, "");
+	return r->pid == self.pid && strcmp(r->host, self.host) == 0 &&
+	       (r->start_time == self.start_time || r->start_time == 0 || self.start_time == 0);
 }
 
 /*
@@ -213,7 +231,7 @@ int dotlock_take_over_at(int dir_fd, const char *base, struct pop_why *why)
 int dotlock_remove_at(int dir_fd, const char *base)
 {
 	char name[NAME_SIZE];
-	struct lock_record r, self;
+	struct lock_record r;
 	struct stat st;
 	bool mine = false;
 	int fd;
@@ -224,12 +242,10 @@ int dotlock_remove_at(int dir_fd, const char *base)
 	if (fd < 0)
 		return errno == ENOENT ? POP_E_MISSING : POP_E_SYS;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		lock_record_self(&self, "");
 		if (st.st_size == 0) /* made on a full disk */
 			mine = st.st_uid == geteuid();
 		else
-			mine = read_record(fd, &r) == 0 && r.pid == self.pid &&
-			       r.start_time == self.start_time;
+			mine = read_record(fd, &r) == 0 && is_mine(&r);
 	}
 	close(fd);
 	if (!mine)

@@ -172,6 +172,10 @@ START_TEST(ours)
 	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), 0);
 	others(NULL, "00000000-0000-0000-0000-000000000000", getpid(), 0);
 	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), 0);
+	others(NULL, "", dead, 1); /* made when there was no descriptor for /proc */
+	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), 0);
+	others(NULL, "", getpid(), 1);
+	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), POP_E_BUSY);
 	others("another.host", NULL, dead, 1);
 	ck_assert_int_eq(dotlock_make_at(dir_fd, "m", NULL), POP_E_BUSY);
 	set_age("m.lock", 601); /* then like a foreign one */
