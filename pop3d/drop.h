@@ -17,6 +17,7 @@ struct drop {
 	int lock_fd;	/* holds the session lock */
 	int login_fd;	/* the time of the last login, or -1 */
 	bool delayed;	/* it was too short ago */
+	bool left;	/* a dotlock could not be removed: tried again */
 	unsigned notes; /* sent so far */
 	unsigned digester_asks;
 };
@@ -29,6 +30,8 @@ void drop_note(void *ctx, int level, const char *text);
 int drop_dotlock_make(void *ctx, const char *path);
 int drop_dotlock_remove(void *ctx, const char *path);
 int drop_dotlock_take_over(void *ctx, const char *path);
+/* Deliverers wait for it: where it could not be removed, say for want of a descriptor, try again. */
+void drop_retry_dotlock(struct drop *d);
 int drop_digest(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items, size_t n,
 		uint8_t (*out)[16]);
 

@@ -110,17 +110,24 @@ int drop_dotlock_take_over(void *ctx, const char *path)
 
 int drop_dotlock_remove(void *ctx, const char *path)
 {
+	struct drop *d = ctx;
 	const char *base;
-	int dir = open_dir(path, &base), err;
+	int dir = open_dir(path, &base), err = POP_E_SYS;
 
-	if (dir < 0)
-		return POP_E_SYS;
-	if (faccessat(dir, ".", W_OK, AT_EACCESS) == 0)
+	if (dir >= 0 && faccessat(dir, ".", W_OK, AT_EACCESS) == 0)
 		err = dotlock_remove_at(dir, base);
-	else
-		err = ask_dotlock(ctx, DOTLOCK_REMOVE);
-	close(dir);
+	else if (dir >= 0)
+		err = ask_dotlock(d, DOTLOCK_REMOVE);
+	d->left = err < 0 && err != POP_E_MISSING;
+	if (dir >= 0)
+		close(dir);
 	return err;
+}
+
+void drop_retry_dotlock(struct drop *d)
+{
+	if (d->left)
+		drop_dotlock_remove(d, d->start->spec.path);
 }
 
 int drop_sweep(const struct spec *spec)

@@ -133,7 +133,10 @@ int drop_run(struct drop_start *start)
 		maildrop_save(d.md);
 	}
 	maildrop_close(d.md);
+	drop_retry_dotlock(&d);
 	if (d.lock_fd >= 0)
 		close(d.lock_fd);
+	if (d.left)
+		return EX_TEMPFAIL; /* the monitor lets another process try */
 	return err == 0 || err == POP_E_EOF ? EX_OK : EX_PROTOCOL;
 }

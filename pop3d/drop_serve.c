@@ -166,6 +166,7 @@ int drop_serve(struct drop *d)
 	int err;
 
 	for (;;) {
+		drop_retry_dotlock(d);
 		if ((err = wait_request(d)) < 0 || (err = ipc_recv(&d->session, &m)) < 0)
 			break;
 		if (m.type == IPC_LIST_ASK) {

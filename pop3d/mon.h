@@ -191,7 +191,8 @@ void mon_record_leave(struct monitor *mon);
 
 /* mon_dotlock.c */
 int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask);
-void mon_remove_dotlock(struct monitor *mon);
+/* 0, or a negative code (logged): it is still there. */
+int mon_remove_dotlock(struct monitor *mon);
 
 /* mon_log.c: one line an event (design section 9). */
 void mon_log_connect(const struct monitor *mon);

@@ -100,22 +100,24 @@ static enum ipc_dotlock_result make(struct monitor *mon, enum ipc_dotlock op, st
 				     : DOTLOCK_FAILED;
 }
 
-void mon_remove_dotlock(struct monitor *mon)
+int mon_remove_dotlock(struct monitor *mon)
 {
 	const char *base = NULL;
 	struct pop_why why;
-	int dir;
+	int dir, err;
 
 	if (!mon->dotlocked)
-		return;
-	mon->dotlocked = false;
+		return 0;
 	dir = open_lock_dir(mon, &base, &why);
-	if (dir < 0)
-		return;
-	if (dotlock_remove_at(dir, base) < 0)
+	err = dir < 0 ? dir : dotlock_remove_at(dir, base);
+	/* one that another program took over is not ours any more */
+	mon->dotlocked = err < 0 && err != POP_E_MISSING;
+	if (mon->dotlocked)
 		mon_log_error(mon, "cannot remove the dotlock of %s: %s", mon->login.spec.path,
-			      strerror(errno));
-	close(dir);
+			      dir < 0 ? why.text : strerror(errno));
+	if (dir >= 0)
+		close(dir);
+	return mon->dotlocked ? err : 0;
 }
 
 int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask)
@@ -127,7 +129,7 @@ int mon_answer_dotlock(struct monitor *mon, struct ipc_msg *ask)
 	if (ipc_end(ask) < 0 || op < DOTLOCK_MAKE || op > DOTLOCK_TAKE_OVER)
 		return POP_E_CORRUPT;
 	if (op == DOTLOCK_REMOVE)
-		mon_remove_dotlock(mon);
+		result = mon_remove_dotlock(mon) < 0 ? DOTLOCK_FAILED : DOTLOCK_DONE;
 	else
 		result = make(mon, (enum ipc_dotlock)op, &why);
 	ipc_start(ask, IPC_DOTLOCK_ANSWER);

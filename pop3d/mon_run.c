@@ -260,6 +260,11 @@ static void log_death(struct monitor *mon, enum ipc_role role, int status)
 		mon_log_error(mon, "the %s role could not start: %s", ipc_role_name(role), step);
 }
 
+static bool may_have_left_dotlock(int status)
+{
+	return WIFSIGNALED(status) || WEXITSTATUS(status) == EX_TEMPFAIL;
+}
+
 /* Which one was it?  The keeper's pid is not known: pop3d-tls starts it as our child. */
 static unsigned find_child(const struct monitor *mon, pid_t pid)
 {
@@ -291,7 +296,7 @@ static void reap(struct monitor *mon)
 		role = mon->children[i].role;
 		mon->children[i] = mon->children[--mon->n_children];
 		log_death(mon, role, status);
-		if (role == ROLE_MAILDROP && WIFSIGNALED(status))
+		if (role == ROLE_MAILDROP && may_have_left_dotlock(status))
 			mon_start_sweep(mon);
 	}
 	if (pid < 0 && errno == ECHILD)
