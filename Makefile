@@ -85,6 +85,15 @@ HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
 E2E_BIN  = $(BUILD)/tests/e2e/mbox_driver
 E2E_SO   = $(BUILD)/tests/e2e/recorder.so
+# The programs once more, for the tests alone, with hooks for failure and misuse; see hooks.h.
+HOOK_SRC = $(sort $(wildcard tests/hooked/*.c))
+HOOKED   = $(patsubst %,$(BUILD)/tests/hooked/%,pop3d pop3d-auth pop3d-digest pop3d-tls)
+HOOK_OBJ = $(call obj,$(filter-out pop3d/ipc.c,$(1)) $(HOOK_SRC)) $(LIB)
+HOOKS    = role_title fds_close_all_but execve malloc calloc realloc reallocarray strdup strndup \
+	   mmap fork syscall socketpair memfd_create dup fdopendir open openat clock_gettime time \
+	   net_run auth_run drop_run tls_run tls_check key_run
+HOOK_LDFLAGS = $(addprefix -Wl$(comma)--wrap=,$(HOOKS))
+comma   := ,
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 MAN5     = $(sort $(wildcard man/*.5))
 UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service))
@@ -92,7 +101,7 @@ MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
 lib: $(LIB)
-unit: $(CHECKS) $(E2E_BIN) $(E2E_SO)
+unit: $(CHECKS) $(E2E_BIN) $(E2E_SO) $(HOOKED)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -121,6 +130,14 @@ $(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)))
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
+$(BUILD)/tests/hooked/pop3d: $(call HOOK_OBJ,$(POP3D_SRC))
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(POP3D_LDFLAGS) $(HOOK_LDFLAGS) -o $@ $^ -lcrypt
+$(BUILD)/tests/hooked/pop3d-auth: $(call HOOK_OBJ,$(AUTH_SRC))
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(HOOK_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
+$(BUILD)/tests/hooked/pop3d-digest: $(call HOOK_OBJ,$(DIGEST_SRC))
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(HOOK_LDFLAGS) -o $@ $^ -lcrypto
+$(BUILD)/tests/hooked/pop3d-tls: $(call HOOK_OBJ,$(TLS_SRC))
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(TLS_LDFLAGS) $(HOOK_LDFLAGS) -o $@ $^ $(TLS_LIBS)
 $(BUILD)/tests/bench/conn.o: private CFLAGS += -O3
 $(BUILD)/tests/bench/client: $(BUILD)/tests/bench/conn.o $(BUILD)/tests/bench/tls.o
 $(BUILD)/tests/bench/client: private BENCH_LIBS = $(TLS_LIBS)
@@ -185,4 +202,4 @@ clean:
 FORCE:
 .PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(HOOK_SRC)))

@@ -407,7 +407,7 @@ class Listener:
 
     def __init__(self, site, args, port=0):
         self.site = site
-        self.argv = [str(POP3D), "-c", str(site.config), "-e"] + list(args)
+        self.argv = [str(site.program), "-c", str(site.config), "-e"] + list(args)
         self.socket = socket.create_server(("127.0.0.1", port))
         self.port = self.socket.getsockname()[1]
         self.processes = []
@@ -448,6 +448,7 @@ class Site:
     def __init__(self, **options):
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="pop3d-site."))
         self.top.chmod(0o711)
+        self.program = POP3D
         self.sessions = []
         self.listeners = []
         self.users = {}
@@ -578,7 +579,7 @@ class Site:
     def start(self, *args, transport="socket", log=True, stderr=None, env=None,
               preexec=None, stdin=None):
         """Run pop3d as inetd would; a Session."""
-        argv = [str(POP3D), "-c", str(self.config)] + (["-e"] if log else []) + list(args)
+        argv = [str(self.program), "-c", str(self.config)] + (["-e"] if log else []) + list(args)
         keep = []
         if transport == "socket":
             ours, theirs = socket.socketpair()
