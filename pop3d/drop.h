@@ -30,7 +30,8 @@ void drop_note(void *ctx, int level, const char *text);
 int drop_dotlock_make(void *ctx, const char *path);
 int drop_dotlock_remove(void *ctx, const char *path);
 int drop_dotlock_take_over(void *ctx, const char *path);
-/* Deliverers wait for it: where it could not be removed, say for want of a descriptor, try again. */
+/* Deliverers wait for it: where it could not be removed, say for want of a descriptor, try again.
+ */
 void drop_retry_dotlock(struct drop *d);
 int drop_digest(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items, size_t n,
 		uint8_t (*out)[16]);
