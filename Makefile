@@ -202,4 +202,4 @@ clean:
 FORCE:
 .PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(HOOK_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
