@@ -60,10 +60,9 @@ static int make_temp(int dir_fd, char temp[NAME_SIZE], struct pop_why *why)
 	int fd, err;
 
 	snprintf(temp, NAME_SIZE, ".pop3d-lock-%ld-%u", (long)getpid(), next_number());
-	fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = fs_open_at(dir_fd, temp, FS_LINKS_NONE, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd < 0 && errno == EEXIST && unlinkat(dir_fd, temp, 0) == 0) /* of a dead namesake */
-		fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    0600);
+		fd = fs_open_at(dir_fd, temp, FS_LINKS_NONE, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd < 0) {
 		/* On a full disk deliverers can make none either; who is over quota must get in. */
 		if (errno == EACCES || errno == EPERM || errno == EROFS || errno == ENOSPC ||
@@ -99,7 +98,7 @@ static int read_record(int fd, struct lock_record *r)
 /* Is nobody holding a record lock on the mailbox itself? */
 static bool mailbox_is_free(int dir_fd, const char *base)
 {
-	int fd = openat(dir_fd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = fs_open_at(dir_fd, base, FS_LINKS_NONE, O_RDONLY, 0);
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	bool is_free;
 
@@ -145,7 +144,7 @@ static bool is_mine(const struct lock_record *r)
  */
 static int judge(int dir_fd, const char *name, const char *base, bool trust_old, struct stat *st)
 {
-	int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int fd = fs_open_at(dir_fd, name, FS_LINKS_NONE, O_RDONLY, 0);
 	struct lock_record r;
 	int dead = POP_E_MISSING;
 
@@ -238,7 +237,7 @@ int dotlock_remove_at(int dir_fd, const char *base)
 
 	if (lock_name(base, name) < 0)
 		return POP_E_MISSING;
-	fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = fs_open_at(dir_fd, name, FS_LINKS_NONE, O_RDONLY, 0);
 	if (fd < 0)
 		return errno == ENOENT ? POP_E_MISSING : POP_E_SYS;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {

@@ -39,7 +39,7 @@ static int open_directory(struct fs_replace *r, const char *path, struct pop_why
 	const char *base = slash ? slash + 1 : full;
 	size_t len = strlen(base);
 	char *dir = NULL;
-	int err = 0;
+	int err = 0, fd;
 
 	if (len == 0 || len + sizeof(LOCK_SUFFIX) > sizeof(r->name)) {
 		err = pop_why(why, POP_E_UNSAFE, "%s: no usable file name", path);
@@ -55,9 +55,15 @@ static int open_directory(struct fs_replace *r, const char *path, struct pop_why
 		err = pop_why(why, POP_E_SYS, "%s: out of memory", path);
 		goto out;
 	}
-	r->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = fs_open_trusted_dir(dir, true, why);
+	if (fd < 0) {
+		err = fd;
+		goto out;
+	}
+	r->dir_fd = fs_reopen_dir(fd); /* one that can be synced */
 	if (r->dir_fd < 0)
 		err = pop_why_errno(why, "%s", dir);
+	close_keep_errno(&fd);
 out:
 	free(dir);
 	free(real);
@@ -70,7 +76,7 @@ static int try_lock(struct fs_replace *r, const char *lock_name)
 	struct stat mine, there;
 	int got = POP_E_SYS;
 
-	r->lock_fd = openat(r->dir_fd, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	r->lock_fd = fs_open_at(r->dir_fd, lock_name, FS_LINKS_NONE, O_RDWR | O_CREAT, 0600);
 	if (r->lock_fd < 0)
 		return POP_E_SYS;
 	if (flock(r->lock_fd, LOCK_EX | LOCK_NB) < 0) {
@@ -114,7 +120,7 @@ static int open_files(struct fs_replace *r, const char *path, mode_t mode, struc
 {
 	struct stat st;
 
-	r->old_fd = openat(r->dir_fd, r->name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	r->old_fd = fs_open_at(r->dir_fd, r->name, FS_LINKS_NONE, O_RDONLY, 0);
 	if (r->old_fd < 0 && errno == ELOOP)
 		return pop_why(why, POP_E_UNSAFE, "%s: a symbolic link to nothing", path);
 	if (r->old_fd < 0 && errno != ENOENT)
@@ -129,8 +135,7 @@ static int open_files(struct fs_replace *r, const char *path, mode_t mode, struc
 	/* We hold the lock: what stands there was left by a writer that died. */
 	if (unlinkat(r->dir_fd, r->temp, 0) < 0 && errno != ENOENT)
 		return pop_why_errno(why, "%s", r->temp);
-	r->fd = openat(r->dir_fd, r->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		       0600);
+	r->fd = fs_open_at(r->dir_fd, r->temp, FS_LINKS_NONE, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (r->fd < 0)
 		return pop_why_errno(why, "%s", r->temp);
 	if (r->old_fd >= 0 && fchown(r->fd, st.st_uid, st.st_gid) < 0)

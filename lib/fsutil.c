@@ -2,7 +2,8 @@
  * fsutil.c - files opened with care, read and written whole.
  *
  * Runs in:  every program.
- * Trusts:   the directories above a trusted file; not the file before it was looked at.
+ * Trusts:   the directories above the one that a trusted file stands in; neither that
+ *           one nor the file before it was looked at.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,16 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
+
+#define LINKS_MAX 8 /* on the way to a trusted file */
+
+static void close_keep_errno(int fd)
+{
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
+}
 
 int fs_write_all(int fd, const void *data, size_t n)
 {
@@ -94,31 +105,114 @@ static int check_trusted(const char *path, const struct stat *st, bool secret, s
 	return 0;
 }
 
+/* May nobody but root and the caller change what the names in this directory mean? */
+static int check_directory(const char *path, const struct stat *st, bool sticky,
+			   struct pop_why *why)
+{
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return pop_why(why, POP_E_UNSAFE, "%s: owned by uid %ju; root must own it", path,
+			       (uintmax_t)st->st_uid);
+	if (st->st_mode & (S_IWGRP | S_IWOTH) && !(sticky && st->st_mode & S_ISVTX))
+		return pop_why(why, POP_E_UNSAFE,
+			       "%s: group or others may write in this directory (mode %04o); "
+			       "try: chmod go-w %s",
+			       path, st->st_mode & 07777U, path);
+	return 0;
+}
+
+static int open_directory(int at, const char *path, bool sticky, struct pop_why *why)
+{
+	int fd = fs_open_at(at, path, FS_LINKS_ALL, O_PATH | O_DIRECTORY, 0), err;
+	struct stat st;
+
+	if (fd < 0)
+		return errno == ENOENT ? pop_why(why, POP_E_MISSING, "%s: no such directory", path)
+				       : pop_why_errno(why, "%s", path);
+	err = fstat(fd, &st) < 0 ? pop_why_errno(why, "%s", path)
+				 : check_directory(path, &st, sticky, why);
+	if (err == 0)
+		return fd;
+	close_keep_errno(fd);
+	return err;
+}
+
+int fs_open_trusted_dir(const char *path, bool sticky, struct pop_why *why)
+{
+	int fd = open_directory(AT_FDCWD, path, sticky, why);
+
+	return fd == POP_E_MISSING ? POP_E_SYS : fd;
+}
+
+/* The directory that path stands in, checked; *base is the last part. */
+static int open_parent(int at, const char *path, const char **base, struct pop_why *why)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX] = ".";
+	size_t n = 1;
+
+	*base = slash ? slash + 1 : path;
+	if (slash) {
+		n = slash == path ? 1 : (size_t)(slash - path);
+		if (n >= sizeof(dir))
+			return pop_why(why, POP_E_UNSAFE, "%s: too long", path);
+		memcpy(dir, path, n);
+	}
+	dir[n] = '\0';
+	return open_directory(at, dir, true, why);
+}
+
+/* The file without any check of it; a last part that is a link is walked by hand. */
+static int open_last(const char *path, bool follow, struct pop_why *why)
+{
+	char text[2][PATH_MAX];
+	const char *base, *rest = path;
+	int at = AT_FDCWD, dir, fd = -1;
+	ssize_t n;
+
+	for (int links = 0; links <= LINKS_MAX; links++) {
+		dir = open_parent(at, rest, &base, why);
+		if (at != AT_FDCWD)
+			close_keep_errno(at);
+		if (dir < 0)
+			return dir == POP_E_MISSING
+				       ? pop_why(why, POP_E_MISSING, "%s: no such file", path)
+				       : dir;
+		at = dir;
+		fd = fs_open_at(dir, base, FS_LINKS_NONE, O_RDONLY, 0);
+		if (fd >= 0 || errno != ELOOP || !follow)
+			break;
+		n = readlinkat(dir, base, text[links & 1], PATH_MAX - 1);
+		if (n < 0)
+			break;
+		text[links & 1][n] = '\0';
+		rest = text[links & 1];
+		errno = ELOOP;
+	}
+	close_keep_errno(at);
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT)
+		return pop_why(why, POP_E_MISSING, "%s: no such file", path);
+	if (errno == ELOOP && !follow)
+		return pop_why(why, POP_E_UNSAFE, "%s: a symbolic link", path);
+	if (errno == ENXIO || errno == ENODEV)
+		return pop_why(why, POP_E_UNSAFE, "%s: not a regular file", path);
+	return pop_why_errno(why, "%s", path);
+}
+
 int fs_open_trusted(const char *path, bool follow, bool secret, struct pop_why *why)
 {
-	int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW);
+	int fd = open_last(path, follow, why), err;
 	struct stat st;
-	int fd, err;
 
-	fd = open(path, flags);
-	if (fd < 0) {
-		if (errno == ENOENT)
-			return pop_why(why, POP_E_MISSING, "%s: no such file", path);
-		if (errno == ELOOP && !follow)
-			return pop_why(why, POP_E_UNSAFE, "%s: a symbolic link", path);
-		if (errno == ENXIO || errno == ENODEV)
-			return pop_why(why, POP_E_UNSAFE, "%s: not a regular file", path);
-		return pop_why_errno(why, "%s", path);
-	}
+	if (fd < 0)
+		return fd;
 	if (fstat(fd, &st) < 0)
 		err = pop_why_errno(why, "%s", path);
 	else
 		err = check_trusted(path, &st, secret, why);
 	if (err < 0) {
-		int saved = errno;
-
-		close(fd);
-		errno = saved;
+		close_keep_errno(fd);
 		return err;
 	}
 	return fd;
@@ -170,6 +264,22 @@ fail:
 	return err;
 }
 
+uint64_t fs_hole_end(int fd, uint64_t at, uint64_t end)
+{
+	off_t next = lseek(fd, (off_t)at, SEEK_DATA);
+
+	if (next < 0) /* ENXIO: nothing is stored behind it */
+		return errno == ENXIO ? end : at;
+	return (uint64_t)next < end ? (uint64_t)next : end;
+}
+
+bool fs_all_zero(const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
 int fs_sealed_memfd(const char *name, const void *data, size_t n)
 {
 	const int seals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
@@ -219,7 +329,7 @@ int fs_open_private_dir(const char *path, struct pop_why *why)
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return pop_why_errno(why, "%s", path);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = fs_open_at(AT_FDCWD, path, FS_LINKS_ALL, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return pop_why_errno(why, "%s", path);
 	if (fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 077)) {

@@ -358,8 +358,7 @@ int imported_load(struct imported *im, int state_fd, uid_t owner, struct pop_why
 	imported_init(im);
 	if (state_fd < 0)
 		return 0;
-	fd = openat(state_fd, IMPORTED_FILE,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = fs_open_at(state_fd, IMPORTED_FILE, FS_LINKS_NONE, O_RDONLY, 0);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0)
@@ -412,8 +411,7 @@ int imported_save(struct imported *im, int state_fd)
 
 	if (unlinkat(state_fd, TEMP_FILE, 0) < 0 && errno != ENOENT)
 		return POP_E_SYS;
-	fd = openat(state_fd, TEMP_FILE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
+	fd = fs_open_at(state_fd, TEMP_FILE, FS_LINKS_NONE, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return POP_E_SYS;
 	f = fdopen(fd, "w");
@@ -425,7 +423,7 @@ int imported_save(struct imported *im, int state_fd)
 	if (fclose(f) && !err)
 		err = POP_E_SYS;
 	if (!err) {
-		dir = openat(state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		dir = fs_reopen_dir(state_fd);
 		if (dir < 0 || renameat(dir, TEMP_FILE, dir, IMPORTED_FILE) < 0 || fsync(dir) < 0)
 			err = POP_E_SYS;
 	}

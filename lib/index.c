@@ -190,8 +190,7 @@ static int open_checked(struct index *ix, int state_fd, const struct spec *spec)
 	struct stat st;
 	int err;
 
-	ix->fd = openat(state_fd, INDEX_FILE,
-			O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ix->fd = fs_open_at(state_fd, INDEX_FILE, FS_LINKS_NONE, O_RDONLY, 0);
 	if (ix->fd < 0 || fstat(ix->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    st.st_uid != geteuid() || fs_pread_full(ix->fd, &h, sizeof(h), 0) != sizeof(h) ||
 	    !header_fits(&h, spec, (uint64_t)st.st_size))

@@ -46,7 +46,7 @@ struct index_writer {
 static void remove_leftovers(int state_fd)
 {
 	static const char prefix[] = INDEX_FILE ".";
-	int fd = openat(state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = fs_reopen_dir(state_fd);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
@@ -143,7 +143,7 @@ int index_write_begin(struct index_writer **out, int state_fd, const struct spec
 	}
 	remove_leftovers(state_fd);
 	snprintf(w->temp, sizeof(w->temp), INDEX_FILE ".%ld", (long)getpid());
-	w->fd = openat(state_fd, w->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	w->fd = fs_open_at(state_fd, w->temp, FS_LINKS_NONE, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (w->fd < 0) {
 		index_write_abort(w);
 		return POP_E_SYS;

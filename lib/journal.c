@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "journal_work.h"
+#include "fsutil.h"
 
 static int remove_journal(int dir_fd)
 {
@@ -20,7 +21,7 @@ static int remove_journal(int dir_fd)
 
 	if (unlinkat(dir_fd, JOURNAL_NAME, 0) < 0 && errno != ENOENT)
 		return POP_E_SYS;
-	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = fs_reopen_dir(dir_fd);
 	if (fd < 0 || fsync(fd) < 0)
 		err = POP_E_SYS;
 	if (fd >= 0)
@@ -278,8 +279,7 @@ int journal_recover(int dir_fd, int fd, uid_t owner, struct pop_why *why)
 
 	if (err <= 0)
 		return err;
-	w.j.fd = openat(dir_fd, JOURNAL_NAME,
-			O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	w.j.fd = fs_open_at(dir_fd, JOURNAL_NAME, FS_LINKS_NONE, O_RDWR, 0);
 	if (w.j.fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO ||
 			   errno == EROFS))
 		return pop_why_errno(why, "cannot open the journal");

@@ -109,8 +109,7 @@ int journal_create(struct journal *j, uint64_t want)
 	size_t bytes = p->n_ranges * sizeof(struct range);
 	int err;
 
-	j->fd = openat(j->dir_fd, JOURNAL_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		       0600);
+	j->fd = fs_open_at(j->dir_fd, JOURNAL_NAME, FS_LINKS_NONE, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (j->fd < 0)
 		return errno == EEXIST ? POP_E_EXISTS : POP_E_SYS;
 	if (want > JOURNAL_SLOT_MAX)
@@ -144,7 +143,7 @@ void journal_hint(const struct journal *j, size_t length)
 
 static int sync_dir(int dir_fd)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err, saved;
+	int fd = fs_reopen_dir(dir_fd), err, saved;
 
 	if (fd < 0)
 		return POP_E_SYS;

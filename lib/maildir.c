@@ -15,14 +15,13 @@
 #include "fsutil.h"
 #include "uidl.h"
 
-#define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-
 /* Open a directory of the mailbox.  A descriptor, POP_E_MISSING or an error with *why. */
 static int open_part(const struct maildrop *md, int at, const char *name, struct pop_why *why)
 {
 	const char *path = md->env.spec.path, *sub = at == AT_FDCWD ? "" : name;
 	struct stat st;
-	int fd = openat(at, name, OPEN_DIR);
+	int fd = fs_open_at(at, name, at == AT_FDCWD ? FS_LINKS_DIRS : FS_LINKS_NONE,
+			    O_RDONLY | O_DIRECTORY, 0);
 
 	if (fd < 0) {
 		if (errno == ENOENT)
@@ -106,7 +105,7 @@ static int open_name(const struct maildir *dir, enum maildir_sub sub, const char
 		return POP_E_CORRUPT;
 	if (dir->fds[sub] < 0)
 		return POP_E_MISSING;
-	fd = openat(dir->fds[sub], name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = fs_open_at(dir->fds[sub], name, FS_LINKS_NONE, O_RDONLY, 0);
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOENT)

@@ -162,8 +162,7 @@ static void tell_quota(struct maildrop *md, const struct removal *r)
 
 	if (!r->messages || dir->root_fd < 0)
 		return;
-	fd = openat(dir->root_fd, "maildirsize",
-		    O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = fs_open_at(dir->root_fd, "maildirsize", FS_LINKS_NONE, O_WRONLY | O_APPEND, 0);
 	if (fd < 0)
 		return;
 	n = snprintf(line, sizeof(line), "-%llu -%llu\n", (unsigned long long)r->bytes,

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "index.h"
+#include "fsutil.h"
 #include "maildir_impl.h"
 #include "wire.h"
 
@@ -52,6 +53,16 @@ static int known_compare(struct known *k, size_t i, const struct dir_name *item)
 	return base_compare(k->number, k->name, item->number, item->name);
 }
 
+/* What is not stored is counted without being read. */
+static int pass_hole(int fd, uint64_t size, struct msg *m, struct wire_count *c)
+{
+	uint64_t end = fs_hole_end(fd, m->length, size);
+
+	wire_count_zeros(c, end - m->length);
+	m->length = end;
+	return lseek(fd, (off_t)end, SEEK_SET) < 0 ? POP_E_SYS : 0;
+}
+
 /* Read the whole file and count.  0, or POP_E_SYS. */
 static int count_file(struct maildir *dir, int fd, uint64_t size, struct msg *m)
 {
@@ -70,6 +81,9 @@ static int count_file(struct maildir *dir, int fd, uint64_t size, struct msg *m)
 			break;
 		wire_count_add(&c, dir->buffer, (size_t)n);
 		m->length += (uint64_t)n;
+		if (n == MAILDIR_BUFFER && fs_all_zero(dir->buffer, MAILDIR_BUFFER) &&
+		    pass_hole(fd, size, m, &c) < 0)
+			return POP_E_SYS;
 	}
 	m->octets = wire_count_total(&c);
 	if (!c.any_bare_lf && c.at_line_start)
@@ -86,8 +100,7 @@ static int count_message(struct maildrop *md, const struct dir_name *item, struc
 	struct file_stamp stamp;
 	struct stat st;
 	int err = 1, saved;
-	int fd = openat(dir->fds[item->sub], item->name,
-			O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = fs_open_at(dir->fds[item->sub], item->name, FS_LINKS_NONE, O_RDONLY, 0);
 
 	if (fd < 0) {
 		if (errno == ENOENT)

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "maildir_impl.h"
+#include "fsutil.h"
 
 size_t base_length(const char *name)
 {
@@ -146,7 +147,7 @@ int name_list_read(struct maildir *dir, struct name_list *l, enum maildir_sub su
 	if (dir->fds[sub] < 0)
 		return 0;
 	/* opened anew: a copy would share its position with every other */
-	fd = openat(dir->fds[sub], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = fs_reopen_dir(dir->fds[sub]);
 	if (fd < 0)
 		return POP_E_SYS;
 	d = fdopendir(fd);

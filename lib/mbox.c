@@ -183,7 +183,7 @@ static int open_for_reading(struct maildrop *md, const struct stat *locked)
 	struct mbox *mb = md->priv;
 	struct stat st;
 
-	mb->fd = open(md->env.spec.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	mb->fd = fs_open_at(AT_FDCWD, md->env.spec.path, FS_LINKS_DIRS, O_RDONLY, 0);
 	if (mb->fd < 0 || fstat(mb->fd, &st) < 0)
 		return errno == ENOENT ? POP_E_CHANGED : POP_E_SYS;
 	if (st.st_ino != locked->st_ino || st.st_dev != locked->st_dev)
@@ -247,7 +247,7 @@ static int open_proven(struct maildrop *md)
 
 	if (md->env.state_fd < 0 || md->env.fresh || journal_exists(md->env.state_fd) != 0)
 		return 0;
-	mb->fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	mb->fd = fs_open_at(AT_FDCWD, path, FS_LINKS_DIRS, O_RDONLY, 0);
 	mb->read_at_ns = stamp_now_ns();
 	if (mb->fd < 0 || fstat(mb->fd, &st) < 0 || !is_mailbox(&st, md->env.uid))
 		return 0; /* what is wrong is said where the locks are taken */

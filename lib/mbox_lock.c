@@ -16,8 +16,6 @@
 #include "fsutil.h"
 #include "mbox_lock.h"
 
-#define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-
 /* Everything that one call works on. */
 struct request {
 	const char *path;
@@ -36,7 +34,7 @@ static int open_dir(const char *path, const char **base)
 
 	*base = slash ? slash + 1 : path;
 	if (!slash)
-		return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return fs_open_at(AT_FDCWD, ".", FS_LINKS_ALL, O_PATH | O_DIRECTORY, 0);
 	len = slash == path ? 1 : (size_t)(slash - path);
 	if (len >= sizeof(dir)) {
 		errno = ENAMETOOLONG;
@@ -44,7 +42,7 @@ static int open_dir(const char *path, const char **base)
 	}
 	memcpy(dir, path, len);
 	dir[len] = '\0';
-	return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fs_open_at(AT_FDCWD, dir, FS_LINKS_ALL, O_PATH | O_DIRECTORY, 0);
 }
 
 static int own_dotlock(const struct request *r)
@@ -65,7 +63,7 @@ static int own_dotlock(const struct request *r)
 /* Are the mailbox's own locks free, as far as can be seen? */
 static bool looks_free(const struct request *r)
 {
-	int fd = open(r->path, O_RDONLY | OPEN_FLAGS);
+	int fd = fs_open_at(AT_FDCWD, r->path, FS_LINKS_DIRS, O_RDONLY, 0);
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	bool is_free;
 
@@ -111,11 +109,11 @@ static int remove_dotlock(const char *path, const struct dotlock_ops *ops)
 static int open_mailbox(struct mbox_lock *l, const struct request *r)
 {
 	l->read_only = false;
-	l->fd = open(r->path, O_RDWR | OPEN_FLAGS);
+	l->fd = fs_open_at(AT_FDCWD, r->path, FS_LINKS_DIRS, O_RDWR, 0);
 	if (l->fd < 0 &&
 	    (errno == EACCES || errno == EROFS || errno == EPERM || errno == ETXTBSY)) {
 		l->read_only = true;
-		l->fd = open(r->path, O_RDONLY | OPEN_FLAGS);
+		l->fd = fs_open_at(AT_FDCWD, r->path, FS_LINKS_DIRS, O_RDONLY, 0);
 	}
 	if (l->fd >= 0 || errno == ENOENT)
 		return 0;

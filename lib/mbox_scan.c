@@ -55,6 +55,21 @@ static void sum_header(struct scanner *sc, uint64_t to)
 	sc->summed = to;
 }
 
+/*
+ * The window's end moves over a hole, where all that it still holds is NUL and no header
+ * section is being summed: it then holds what lies at the hole's end as well.
+ */
+static void pass_hole(struct scanner *sc)
+{
+	const struct mbox_scan *s = sc->s;
+	uint64_t at = sc->base + sc->len;
+
+	if (sc->in_message && sc->in_header && sc->summed < sc->m.offset + MBOX_HEADER_MAX)
+		return;
+	if (sc->pos >= HISTORY && fs_all_zero(sc->data, sc->len))
+		sc->base += fs_hole_end(s->fd, at, s->end) - at;
+}
+
 /* Move the window on, so that it begins a little before pos. */
 static int refill(struct scanner *sc)
 {
@@ -68,6 +83,7 @@ static int refill(struct scanner *sc)
 	sc->len -= drop;
 	sc->pos -= drop;
 	sc->base += drop;
+	pass_hole(sc);
 	left = sc->s->end - sc->base - sc->len;
 	want = WINDOW_SIZE - sc->len;
 	if (want > left)

@@ -5,6 +5,7 @@
  * Trusts:   the kernel.
  */
 #include "proc.h"
+#include "fsutil.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 /* The first line of a small file of /proc into out, "" where it cannot be read. */
 static void read_line_of(const char *path, char *out, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = fs_open_at(AT_FDCWD, path, FS_LINKS_ALL, O_RDONLY, 0);
 	ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
 
 	out[n < 0 ? 0 : n] = '\0';

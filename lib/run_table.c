@@ -62,7 +62,7 @@ static int open_old(const struct run_table *t, const char *run_dir, struct run_m
 
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return pop_why(why, POP_E_LONG, "run_dir is too long");
-	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = fs_open_at(AT_FDCWD, path, FS_LINKS_DIRS, O_RDWR, 0);
 	if (fd < 0 && errno == ENOENT)
 		return pop_why(why, POP_E_MISSING, "%s: no such file", path);
 	if (fd < 0)
@@ -103,7 +103,7 @@ static int make(const struct run_table *t, const char *run_dir, bool damaged, st
 		return dir;
 	snprintf(temp, sizeof(temp), "%s.%ld", t->file, (long)getpid());
 	unlinkat(dir, temp, 0);
-	fd = openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = fs_open_at(dir, temp, FS_LINKS_NONE, O_RDWR | O_CREAT | O_EXCL, 0600);
 	err = fd < 0 ? POP_E_SYS : write_new(t, fd);
 	if (err == 0 && damaged)
 		err = renameat(dir, temp, dir, t->file) < 0 ? POP_E_SYS : 0;

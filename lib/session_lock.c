@@ -209,8 +209,7 @@ int lock_record_parse(const char *text, size_t len, struct lock_record *r)
 static int open_lock(int dir_fd, struct pop_why *why)
 {
 	struct stat st;
-	int fd = openat(dir_fd, LOCK_FILE,
-			O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	int fd = fs_open_at(dir_fd, LOCK_FILE, FS_LINKS_NONE, O_RDWR | O_CREAT, 0600);
 
 	if (fd < 0) {
 		if (errno == ELOOP || errno == EISDIR || errno == ENXIO)
@@ -311,8 +310,7 @@ int session_lock_query(int dir_fd, struct lock_record *r, pid_t *pid)
 	char text[LOCK_RECORD_MAX];
 	ssize_t n;
 	int err = 0;
-	int fd = openat(dir_fd, LOCK_FILE,
-			O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = fs_open_at(dir_fd, LOCK_FILE, FS_LINKS_NONE, O_RDONLY, 0);
 
 	memset(r, 0, sizeof(*r));
 	*pid = 0;

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "state.h"
+#include "fsutil.h"
 #include "hash.h"
 
 #define LINKS		  ".maildrops"
@@ -108,7 +109,7 @@ static int rename_new(int base_fd, const char *from, const char *to)
 static int drop_links(int base_fd, const char *name, struct pop_why *why)
 {
 	char want[sizeof(LINK_UP) + STATE_NAME_MAX], text[sizeof(LINK_UP) + STATE_NAME_MAX + 1];
-	int fd = openat(base_fd, LINKS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = fs_open_at(base_fd, LINKS, FS_LINKS_NONE, O_RDONLY | O_DIRECTORY, 0);
 	int len = snprintf(want, sizeof(want), "%s%s", LINK_UP, name);
 	struct dirent *entry;
 	DIR *dir;
@@ -177,7 +178,7 @@ static int read_link(const struct place *p, char name[STATE_NAME_MAX + 1])
 /* Open a directory of state_dir.  Its descriptor, POP_E_MISSING, POP_E_UNSAFE or POP_E_SYS. */
 static int open_dir(const struct place *p, const char *name, struct stat *st)
 {
-	int fd = openat(p->base_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = fs_open_at(p->base_fd, name, FS_LINKS_NONE, O_PATH | O_DIRECTORY, 0);
 
 	if (fd < 0) {
 		if (errno == ENOENT)
@@ -251,7 +252,7 @@ static int make_own(const struct place *p)
 		 now.tv_nsec);
 	if (mkdirat(p->base_fd, temp, 0700) < 0)
 		return pop_why_errno(p->why, "state directory %s: cannot make it", p->own);
-	fd = openat(p->base_fd, temp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = fs_open_at(p->base_fd, temp, FS_LINKS_NONE, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0 || fchmod(fd, 0700) < 0)
 		goto out;
 	if ((p->uid != geteuid() || p->gid != getegid()) && fchown(fd, p->uid, p->gid) < 0)
@@ -328,7 +329,7 @@ static int lock_links(const struct place *p)
 
 	if (mkdirat(p->base_fd, LINKS, 0700) < 0 && errno != EEXIST)
 		return pop_why_errno(p->why, "state_dir: cannot make %s", LINKS);
-	fd = openat(p->base_fd, LINKS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = fs_open_at(p->base_fd, LINKS, FS_LINKS_NONE, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return pop_why_errno(p->why, "state_dir: %s", LINKS);
 	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {

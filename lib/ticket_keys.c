@@ -34,8 +34,7 @@ int ticket_keys_open(const char *run_dir, struct pop_why *why)
 
 	if (dir < 0)
 		return dir;
-	fd = openat(dir, TICKET_FILE_NAME,
-		    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	fd = fs_open_at(dir, TICKET_FILE_NAME, FS_LINKS_NONE, O_RDWR | O_CREAT, 0600);
 	if (fd < 0) {
 		pop_why_errno(why, "%s/%s", run_dir, TICKET_FILE_NAME);
 		close(dir);

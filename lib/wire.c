@@ -123,6 +123,14 @@ void wire_count_add(struct wire_count *c, const void *data, size_t n)
 		count_byte(c, p[done]);
 }
 
+void wire_count_zeros(struct wire_count *c, uint64_t n)
+{
+	if (!n)
+		return;
+	c->octets += n;
+	c->last_cr = c->at_line_start = false;
+}
+
 uint64_t wire_count_total(const struct wire_count *c)
 {
 	return c->octets + (c->at_line_start ? 0 : 2);

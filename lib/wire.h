@@ -24,6 +24,8 @@ struct wire_count {
 };
 void wire_count_init(struct wire_count *c);
 void wire_count_add(struct wire_count *c, const void *data, size_t n);
+/* The same for n bytes of NUL. */
+void wire_count_zeros(struct wire_count *c, uint64_t n);
 /* The total, an unfinished last line completed. */
 uint64_t wire_count_total(const struct wire_count *c);
 

@@ -6,6 +6,7 @@
  * Trusts:   nothing it reads.
  */
 #include "findings.h"
+#include "fsutil.h"
 #include "target.h"
 #include "user_options.h"
 
@@ -143,6 +144,24 @@ static void compare_entries(struct users_check *c)
 	}
 }
 
+/* Who may write there can put another file in place of this one. */
+static void check_place(struct findings *f, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX], mend[2 * PATH_MAX + 64];
+	struct pop_why why = { "" };
+	int fd;
+
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+	fd = fs_open_trusted_dir(dir[0] ? dir : "/", true, &why);
+	if (fd >= 0) {
+		close(fd);
+		return;
+	}
+	snprintf(mend, sizeof(mend), "chown root %s; chmod go-w %s", dir, dir);
+	finding(f, "users", mend, "%s, so every login is refused", why.text);
+}
+
 /* Owner and mode of the file.  Tells whether it can be read at all. */
 static bool check_file(struct findings *f, int *fd)
 {
@@ -150,13 +169,14 @@ static bool check_file(struct findings *f, int *fd)
 	char mend[PATH_MAX + 64];
 	struct stat st;
 
-	*fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	*fd = fs_open_at(AT_FDCWD, path, FS_LINKS_ALL, O_RDONLY, 0);
 	if (*fd < 0 || fstat(*fd, &st) < 0) {
 		snprintf(mend, sizeof(mend), "%s",
 			 errno == ENOENT ? "pop3admin user add NAME makes it" : "run this as root");
 		finding(f, "users", mend, "%s: %s", path, strerror(errno));
 		return false;
 	}
+	check_place(f, path);
 	if (!S_ISREG(st.st_mode)) {
 		finding(f, "users", "set users to a file", "%s is no regular file", path);
 		return false;

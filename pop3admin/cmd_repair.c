@@ -7,6 +7,7 @@
  * Trusts:   nothing in a maildrop or its state directory.
  */
 #include "repair.h"
+#include "fsutil.h"
 #include "hash.h"
 
 #include <dirent.h>
@@ -52,7 +53,7 @@ int repair_left(struct repair *r, const char *fmt, ...)
 int state_names(int state_fd, const char *begin, int (*each)(void *ctx, const char *name),
 		void *ctx)
 {
-	int fd = openat(state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	int fd = fs_reopen_dir(state_fd), err = 0;
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 
@@ -99,7 +100,7 @@ static int mend_maildir(struct mending *m)
 
 	if (m->r.t->spec.kind != MAILDROP_MAILDIR)
 		return 0;
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = fs_open_at(AT_FDCWD, path, FS_LINKS_DIRS, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : pop_why_errno(m->why, "%s", path);
 	for (size_t i = 0; !err && i < 3; i++) {

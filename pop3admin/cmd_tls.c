@@ -5,6 +5,7 @@
  * Trusts:   its caller and the configuration.
  */
 #include "admin.h"
+#include "fsutil.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +140,7 @@ static int find_place(const char *list, const char *deflt, char path[PATH_MAX])
 
 static FILE *create(const char *path, mode_t mode)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	int fd = fs_open_at(AT_FDCWD, path, FS_LINKS_DIRS, O_WRONLY | O_CREAT | O_EXCL, mode);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 
 	if (file && fchmod(fd, mode) == 0)

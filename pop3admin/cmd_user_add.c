@@ -177,7 +177,7 @@ static int name_is_free(struct admin *a, const char *name)
 	struct user old;
 	int fd, err;
 
-	fd = open(a->conf.users, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = fs_open_at(AT_FDCWD, a->conf.users, FS_LINKS_ALL, O_RDONLY, 0);
 	if (fd < 0)
 		return 0; /* users_add() makes it, or says why not */
 	err = users_find(fd, name, &old, NULL, NULL);

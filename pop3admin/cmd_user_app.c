@@ -13,6 +13,7 @@
 
 #include "app_password.h"
 #include "date.h"
+#include "fsutil.h"
 #include "password.h"
 #include "target.h"
 #include "user_secrets.h"
@@ -108,7 +109,7 @@ static int app_list(struct admin *a, const char *name)
 {
 	int fd, err = 0;
 
-	fd = open(a->conf.secrets, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = fs_open_at(AT_FDCWD, a->conf.secrets, FS_LINKS_ALL, O_RDONLY, 0);
 	if (fd < 0 && errno != ENOENT)
 		return fail(status_of(POP_E_SYS), "%s: %s", a->conf.secrets, strerror(errno));
 	out_list_begin(&a->out);

@@ -8,6 +8,7 @@
  * Trusts:   its caller and the users file.
  */
 #include "cmd_user.h"
+#include "fsutil.h"
 #include "session_lock.h"
 #include "user_secrets.h"
 
@@ -99,11 +100,11 @@ static int open_state_dir(struct deletion *d)
 	struct pop_why note, why = { "" };
 	int fd;
 
-	d->base_fd = open(d->a->conf.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d->base_fd = fs_open_trusted_dir(d->a->conf.state_dir, false, &why);
 	if (d->base_fd < 0)
-		return errno == ENOENT ? 0
-				       : fail(status_of(POP_E_SYS), "state_dir %s: %s",
-					      d->a->conf.state_dir, strerror(errno));
+		return d->base_fd == POP_E_SYS && errno == ENOENT
+			       ? 0
+			       : fail(status_of(d->base_fd), "state_dir: %s", why.text);
 	if (!d->spec.path[0] || d->u.uid == USER_NO_ID || d->u.gid == USER_NO_ID)
 		return 0;
 	fd = state_open(d->base_fd, d->u.name, d->spec.path, d->u.uid, d->u.gid, false, name, &note,
@@ -117,7 +118,7 @@ static int open_state_dir(struct deletion *d)
 static void newest_old(int base_fd, const char *user, char out[NAME_MAX + 1])
 {
 	char prefix[STATE_NAME_MAX + 16], name[STATE_NAME_MAX + 1];
-	int fd = openat(base_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = fs_reopen_dir(base_fd);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	long long newest = -1, when;
 	struct dirent *e;
@@ -146,7 +147,7 @@ static void newest_old(int base_fd, const char *user, char out[NAME_MAX + 1])
 static int work_empty(struct owner *o, void *ctx, struct pop_why *why)
 {
 	const int *dir_fd = ctx;
-	int fd = openat(*dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	int fd = fs_reopen_dir(*dir_fd), err = 0;
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 
@@ -175,7 +176,7 @@ static int purge(struct deletion *d)
 	newest_old(d->base_fd, d->u.name, name);
 	if (!name[0])
 		return 0;
-	fd = openat(d->base_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = fs_open_at(d->base_fd, name, FS_LINKS_NONE, O_PATH | O_DIRECTORY, 0);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		err = pop_why_errno(&why, "cannot be opened");
 	if (!err) {

@@ -180,7 +180,7 @@ static int look_up(void *ctx, const struct user *u)
 static size_t find_existing(struct admin *a, const struct import *im)
 {
 	struct look_up l = { .im = im, .found = im->n };
-	int fd = open(a->conf.users, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = fs_open_at(AT_FDCWD, a->conf.users, FS_LINKS_ALL, O_RDONLY, 0);
 
 	if (fd < 0)
 		return im->n; /* users_add_each() makes it, or says why not */
@@ -235,7 +235,7 @@ static int read_import(const char *file, char **text, size_t *len)
 {
 	int fd, err;
 
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = fs_open_at(AT_FDCWD, file, FS_LINKS_MAGIC, O_RDONLY, 0);
 	if (fd < 0)
 		return fail(status_of(POP_E_SYS), "%s: %s; nothing was imported", file,
 			    strerror(errno));

@@ -300,7 +300,9 @@ int import_work(struct owner *o, void *ctx, struct pop_why *why)
 	int err;
 
 	imported_init(&im);
-	err = target_open_maildrop(t, o, true, &p.md, why);
+	err = job->fd < 0 ? import_open(job, FS_LINKS_ALL, why) : 0;
+	if (!err)
+		err = target_open_maildrop(t, o, true, &p.md, why);
 	if (!err)
 		err = plan_begin(&p);
 	if (!err)

@@ -5,7 +5,9 @@
 #ifndef IMPORT_H
 #define IMPORT_H
 
+#include <limits.h>
 #include "imported.h"
+#include "fsutil.h"
 #include "mail.h"
 #include "uidl_import.h"
 
@@ -21,13 +23,16 @@ enum import_kind {
 struct import_job {
 	struct mail_job mail; /* first: target_run() asks for it */
 	enum import_kind kind;
-	const char *format; /* Dovecot's pop3_uidl_format */
-	int fd;		    /* of FILE */
+	const char *format;  /* Dovecot's pop3_uidl_format */
+	char file[PATH_MAX]; /* FILE, absolute; the child opens it where fd is -1 */
+	int fd;		     /* of FILE */
 	bool dry_run;
 	/* results, in the parent */
 	uint64_t entries, mapped, changed, without;
 };
 
+/* Open FILE.  0, or the exit status with the reason in why. */
+int import_open(struct import_job *job, enum fs_links links, struct pop_why *why);
 /* In the child: read fd, match, verify, and unless dry_run save. */
 int import_work(struct owner *o, void *ctx, struct pop_why *why);
 

@@ -9,9 +9,12 @@
 #include "mbox_scan.h"
 #include "num.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define LIST_MAX   (512u << 20) /* bytes of a list */
 #define HEADER_MAX (1u << 20)	/* bytes of a header section that are looked at */
@@ -220,6 +223,28 @@ static int read_list(struct import_plan *p, const struct import_job *job, struct
 	else if (err == 0)
 		err = import_transcript(text, len, plan_entry, p, why);
 	free(text);
+	return err;
+}
+
+int import_open(struct import_job *job, enum fs_links links, struct pop_why *why)
+{
+	struct stat st;
+	int fd = fs_open_at(AT_FDCWD, job->file, links, O_RDONLY, 0), err = 0;
+
+	if (fd < 0)
+		return errno == ELOOP ? pop_why(why, POP_E_UNSAFE,
+						"%s: a symbolic link is on the way", job->file)
+				      : pop_why_errno(why, "%s", job->file);
+	if (fstat(fd, &st) < 0)
+		err = pop_why_errno(why, "%s", job->file);
+	else if (!S_ISREG(st.st_mode))
+		err = pop_why(why, POP_E_SYNTAX, "%s: is no regular file", job->file);
+	else if (links == FS_LINKS_NONE && st.st_nlink > 1)
+		err = pop_why(why, POP_E_UNSAFE, "%s: has more than one name", job->file);
+	if (err)
+		close(fd);
+	else
+		job->fd = fd;
 	return err;
 }
 

@@ -5,6 +5,7 @@
  * Trusts:   only directories that are root's all the way.
  */
 #include "owner.h"
+#include "fsutil.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ static bool may_write(const struct stat *st, uid_t uid, gid_t gid)
 /* Open the next part of a path; no link, root's, and nobody else may change it. */
 static int step(int at, const char *name)
 {
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = fs_open_at(at, name, FS_LINKS_NONE, O_RDONLY | O_DIRECTORY, 0);
 	struct stat st;
 
 	if (fd >= 0 && (fstat(fd, &st) < 0 || st.st_uid != 0)) {
@@ -48,7 +49,7 @@ int owner_dotlock_dir(const char *mailbox_path, uid_t uid, gid_t gid)
 	if (geteuid() != 0 || n >= sizeof(path) || mailbox_path[0] != '/')
 		return -1;
 	memcpy(path, mailbox_path, n + 1);
-	fd = step(-1, "/");
+	fd = step(AT_FDCWD, "/");
 	part = path + 1;
 	while (fd >= 0 && (slash = strchr(part, '/')) != NULL) {
 		*slash = '\0';

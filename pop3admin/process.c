@@ -41,7 +41,7 @@ int process_program(pid_t pid, char name[PATH_MAX])
 	if ((errno != EACCES && errno != EPERM) || geteuid() == 0)
 		return POP_E_SYS;
 	snprintf(path, sizeof(path), "/proc/%ld/comm", (long)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = fs_open_at(AT_FDCWD, path, FS_LINKS_ALL, O_RDONLY, 0);
 	if (fd < 0)
 		return POP_E_SYS;
 	n = read(fd, name, 64);

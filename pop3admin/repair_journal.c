@@ -9,6 +9,7 @@
  * Trusts:   neither journal nor mailbox.
  */
 #include "repair.h"
+#include "fsutil.h"
 #include "content.h"
 #include "journal_file.h"
 #include "mbox_scan.h"
@@ -207,7 +208,7 @@ static int remove_journal(struct repair *r, const char *name)
 
 	if (r->dry_run)
 		return 0;
-	dir = openat(r->t->state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fs_reopen_dir(r->t->state_fd);
 	if (dir < 0)
 		return POP_E_SYS;
 	if (unlinkat(dir, name, 0) < 0 || fsync(dir) < 0)
@@ -253,7 +254,7 @@ int repair_journal(struct repair *r, const char *name, struct pop_why *why)
 				   "%s: belongs to an mbox, and the maildrop is a Maildir now; "
 				   "point the user at that mbox and try again",
 				   name);
-	j.fd = openat(r->t->state_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	j.fd = fs_open_at(r->t->state_fd, name, FS_LINKS_NONE, O_RDONLY, 0);
 	if (j.fd < 0 || fstat(j.fd, &st) < 0)
 		err = pop_why_errno(why, "%s", name);
 	else if (!S_ISREG(st.st_mode) || st.st_uid != r->t->uid)

@@ -127,14 +127,14 @@ static int open_state(struct target *t, bool create)
 	struct pop_why note = { "" }, why = { "" };
 	int base, err;
 
-	base = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (base < 0 && errno == ENOENT)
+	base = fs_open_trusted_dir(dir, false, &why);
+	if (base == POP_E_SYS && errno == ENOENT)
 		return fail(EX_CONFIG,
 			    "state_dir %s: no such directory; make it with: install -d "
 			    "-m 0755 %s",
 			    dir, dir);
 	if (base < 0)
-		return fail(status_of(POP_E_SYS), "state_dir %s: %s", dir, strerror(errno));
+		return fail(status_of(base), "state_dir: %s", why.text);
 	err = state_open(base, t->name, t->spec.path, t->uid, t->gid, create, t->state_name, &note,
 			 &why);
 	if (err < 0 && err != POP_E_MISSING)

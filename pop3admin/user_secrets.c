@@ -6,6 +6,7 @@
  * Trusts:   its caller and both files.
  */
 #include "user_secrets.h"
+#include "fsutil.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,7 @@ static int note_record(void *ctx, const struct secret *s)
 
 void user_secrets_read(const struct admin *a, const struct user *u, struct user_secrets *us)
 {
-	int fd = open(a->conf.secrets, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = fs_open_at(AT_FDCWD, a->conf.secrets, FS_LINKS_ALL, O_RDONLY, 0);
 	uint8_t key[SECRETS_KEY_LEN];
 	struct reading r = { us, "" };
 

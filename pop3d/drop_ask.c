@@ -49,7 +49,7 @@ static int open_dir(const char *path, const char **base)
 	memcpy(dir, path, n);
 	dir[n] = '\0';
 	*base = slash + 1;
-	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fs_open_at(AT_FDCWD, dir, FS_LINKS_ALL, O_RDONLY | O_DIRECTORY, 0);
 }
 
 static int ask_dotlock(struct drop *d, enum ipc_dotlock op)

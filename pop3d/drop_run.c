@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "drop.h"
+#include "fsutil.h"
 #include "session_lock.h"
 
 static enum ipc_verdict verdict_of(int err)
@@ -42,11 +43,19 @@ static int keep_delay(struct drop *d, struct pop_why *why)
 
 	if (delay == 0)
 		return 0;
-	d->login_fd = openat(d->start->state_fd, "login",
-			     O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	d->login_fd =
+		fs_open_at(d->start->state_fd, "login", FS_LINKS_NONE, O_WRONLY | O_CREAT, 0600);
+	if (d->login_fd < 0)
+		return 0;
+	/* what is no file of its own is not written to, and tells nothing */
+	if (fstat(d->login_fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+	    st.st_uid != geteuid()) {
+		close(d->login_fd);
+		d->login_fd = -1;
+		return 0;
+	}
 	/* an empty file is as new as this login; one from the future counts for nothing */
-	if (d->login_fd >= 0 && fstat(d->login_fd, &st) == 0 && st.st_size > 0 &&
-	    st.st_mtime <= now && now - st.st_mtime < (time_t)delay)
+	if (st.st_size > 0 && st.st_mtime <= now && now - st.st_mtime < (time_t)delay)
 		err = pop_why(why, POP_E_TIME, "the last login was %lld s ago",
 			      (long long)(now - st.st_mtime));
 	return err;

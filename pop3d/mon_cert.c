@@ -131,7 +131,7 @@ int mon_verdict_load(const struct monitor *mon, const struct mon_pair *p, struct
 	dir = fs_open_private_dir(mon->conf->run_dir, NULL);
 	if (dir < 0)
 		return dir;
-	fd = openat(dir, RECORD_NAME, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	fd = fs_open_at(dir, RECORD_NAME, FS_LINKS_NONE, O_RDONLY, 0);
 	err = POP_E_MISSING;
 	if (fd < 0 || fs_read_file(fd, RECORD_MAX, &text, &len) < 0)
 		goto out;
@@ -163,7 +163,7 @@ void mon_verdict_save(const struct monitor *mon, const struct mon_pair *p,
 		return;
 	snprintf(temp, sizeof(temp), RECORD_NAME ".%d", (int)getpid());
 	unlinkat(dir, temp, 0);
-	fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = fs_open_at(dir, temp, FS_LINKS_NONE, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd >= 0) {
 		/* nothing is lost where it cannot be kept: the next session looks again */
 		if (fs_write_all(fd, text, len + (size_t)n) < 0 ||

@@ -7,41 +7,29 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fsutil.h"
 #include "mbox_lock.h"
 #include "mon.h"
 
-/* Open a directory part by part, following no symbolic link; *base is the last part. */
+/* Open the directory of an absolute path, following no symbolic link; *base is the last part. */
 static int open_parent(const char *path, const char **base)
 {
-	int dir = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const char *slash = strrchr(path, '/');
+	char dir[PATH_MAX];
+	size_t n = slash > path ? (size_t)(slash - path) : 1;
 
-	while (dir >= 0) {
-		const char *end;
-		char part[NAME_MAX + 1];
-		int next;
-
-		while (*path == '/')
-			path++;
-		end = strchr(path, '/');
-		if (!end)
-			break;
-		if ((size_t)(end - path) > NAME_MAX) {
-			close(dir);
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		memcpy(part, path, (size_t)(end - path));
-		part[end - path] = '\0';
-		next = openat(dir, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		close(dir);
-		dir = next;
-		path = end;
+	if (!slash || n >= sizeof(dir)) {
+		errno = ENAMETOOLONG;
+		return -1;
 	}
-	*base = path;
-	return dir;
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	*base = slash + 1;
+	return fs_open_at(AT_FDCWD, dir, FS_LINKS_NONE, O_PATH | O_DIRECTORY, 0);
 }
 
 static bool is_below(const char *path, const char *dir)

@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include "mon.h"
+#include "fsutil.h"
 
 static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close_it, bool read_only,
 		       uint64_t count, uint64_t octets, int fd)
@@ -115,9 +116,9 @@ static int open_state(struct monitor *mon, struct pop_why *why)
 	struct pop_why note = { "" };
 	int base, fd;
 
-	base = open(mon->conf->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	base = fs_open_trusted_dir(mon->conf->state_dir, false, why);
 	if (base < 0)
-		return pop_why_errno(why, "state_dir %s", mon->conf->state_dir);
+		return base;
 	fd = state_open(base, mon->login.name, mon->login.spec.path, mon->login.uid, mon->login.gid,
 			true, name, &note, why);
 	close(base);

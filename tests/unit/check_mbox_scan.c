@@ -599,6 +599,72 @@ START_TEST(large)
 }
 END_TEST
 
+/* --- holes -------------------------------------------------------------- */
+
+static const struct hole_row {
+	const char *name, *before, *after;
+} hole_rows[] = {
+	{ "in a body", FROM "\nA: b\n\nbody\n", "\nend\n\n" FROM "\nC: d\n\n" },
+	{ "in a header", FROM "\nA: b\nC: ", "\nE: f\n\nbody\n\n" FROM "\n\n" },
+	{ "before a message", FROM "\nA: b\n\nbody", FROM "\nA: b\n\nbody\n\n" },
+	{ "before no message", FROM "\nA: b\n\nbody", "From nobody\n" },
+	{ "at the end", FROM "\nA: b\n\nbody", "" },
+	{ "alone", "", "" },
+	{ "at the start", "", FROM "\nA: b\n\nbody\n\n" },
+};
+static const uint64_t hole_sizes[] = { 1, 4096, 300000, 2 * MBOX_HEADER_MAX + 12345 };
+
+/* The same octets, the NULs stored or not, are the same messages. */
+START_TEST(holes)
+{
+	const struct hole_row *r = &hole_rows[(size_t)_i / N_ELEMS(hole_sizes)];
+	uint64_t hole = hole_sizes[(size_t)_i % N_ELEMS(hole_sizes)];
+	size_t before = strlen(r->before), after = strlen(r->after), n = before + hole + after;
+	struct list *l = calloc(2, sizeof(*l));
+	char *d = calloc(1, n);
+
+	memcpy(d, r->before, before);
+	memcpy(d + before + hole, r->after, after);
+	for (int i = 0; i < 2; i++) {
+		int fd = file_of(d, i ? before : n);
+		struct mbox_scan s = { .fd = fd, .end = n, .each = add, .ctx = &l[i] };
+
+		if (i) {
+			ck_assert_int_eq(ftruncate(fd, (off_t)n), 0);
+			ck_assert_int_eq(pwrite(fd, r->after, after, (off_t)(before + hole)),
+					 (ssize_t)after);
+		}
+		ck_assert_int_eq(mbox_scan(&s), 0);
+		close(fd);
+	}
+	ck_assert_msg(l[0].n == l[1].n, "%s", r->name);
+	ck_assert_msg(!memcmp(l[0].m, l[1].m, l[0].n * sizeof(l[0].m[0])), "%s", r->name);
+	free(d);
+	free(l);
+}
+END_TEST
+
+/* What is large on paper only is no work: an exabyte, twice. */
+START_TEST(huge)
+{
+	const char text[] = FROM "\nA: b\n\nbody\n";
+	const uint64_t hole = UINT64_C(1) << 60;
+	struct list *l = calloc(1, sizeof(*l));
+	int fd = file_of(text, sizeof(text) - 1);
+	struct mbox_scan s = { .fd = fd, .end = 2 * hole, .each = add, .ctx = l };
+
+	ck_assert_int_eq(pwrite(fd, text, sizeof(text) - 1, (off_t)hole), sizeof(text) - 1);
+	ck_assert_int_eq(ftruncate(fd, (off_t)(2 * hole)), 0);
+	ck_assert_int_eq(mbox_scan(&s), 0);
+	ck_assert_uint_eq(l->n, 2);
+	ck_assert_uint_eq(l->m[0].length, hole - F);
+	ck_assert_uint_eq(l->m[1].offset, hole + F);
+	ck_assert_uint_eq(l->m[1].length, hole - F);
+	close(fd);
+	free(l);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("mbox_scan");
@@ -613,6 +679,8 @@ int main(void)
 	tcase_add_loop_test(tc, finders, 0, 4);
 	tcase_add_test(tc, shrunk);
 	tcase_add_loop_test(tc, large, 0, 5);
+	tcase_add_loop_test(tc, holes, 0, N_ELEMS(hole_rows) * N_ELEMS(hole_sizes));
+	tcase_add_test(tc, huge);
 	suite_add_tcase(s, tc);
 	srunner_run_all(sr, CK_ENV);
 	failed = srunner_ntests_failed(sr);

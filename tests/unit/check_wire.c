@@ -157,6 +157,29 @@ START_TEST(test_random)
 END_TEST
 
 /* More line ends than a byte can count, in one call. */
+START_TEST(test_zeros)
+{
+	static const char *const before[] = { "", "a\r", "a\n", "a" };
+	static const char zeros[1000];
+	struct wire_count a, b;
+
+	for (size_t n = 0; n < 3; n++)
+		for (size_t i = 0; i < N_ELEMS(before); i++) {
+			wire_count_init(&a);
+			wire_count_init(&b);
+			wire_count_add(&a, before[i], strlen(before[i]));
+			wire_count_add(&b, before[i], strlen(before[i]));
+			wire_count_add(&a, zeros, n * 500);
+			wire_count_zeros(&b, n * 500);
+			wire_count_add(&a, "\n.", 2);
+			wire_count_add(&b, "\n.", 2);
+			ck_assert_uint_eq(wire_count_total(&a), wire_count_total(&b));
+			ck_assert_int_eq(a.any_bare_lf, b.any_bare_lf);
+			ck_assert_int_eq(a.any_dot, b.any_dot);
+		}
+}
+END_TEST
+
 START_TEST(test_many_lines)
 {
 	size_t n = 1 << 20;
@@ -180,6 +203,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, test_rows, 0, N_ELEMS(rows));
 	tcase_add_loop_test(tc, test_random, 0, 60);
+	tcase_add_test(tc, test_zeros);
 	tcase_add_test(tc, test_many_lines);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
