@@ -20,8 +20,10 @@ static int open_parent(const char *path, const char **base)
 {
 	const char *slash = strrchr(path, '/');
 	char dir[PATH_MAX];
-	size_t n = slash > path ? (size_t)(slash - path) : 1;
+	size_t n = slash ? (size_t)(slash - path) : 0;
 
+	if (n == 0)
+		n = 1;
 	if (!slash || n >= sizeof(dir)) {
 		errno = ENAMETOOLONG;
 		return -1;
