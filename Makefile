@@ -96,7 +96,8 @@ HOOK_LDFLAGS = $(addprefix -Wl$(comma)--wrap=,$(HOOKS))
 comma   := ,
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 MAN5     = $(sort $(wildcard man/*.5))
-UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service))
+UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service systemd/*.slice systemd/*.timer))
+DROP_INS = $(sort $(wildcard systemd/drop-ins/*.conf))
 MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
@@ -178,12 +179,14 @@ install: $(if $(NOBUILD),,all)
 	$(if $(MAN8),$(INSTALL) -m 644 $(MAN8) '$(DESTDIR)$(MANDIR)/man8')
 	$(INSTALL) -m 644 README.md DESIGN.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)' '$(DESTDIR)$(TMPFILESDIR)'
-	$(INSTALL) -m 644 $(filter %.socket,$(UNITS)) '$(DESTDIR)$(UNITDIR)'
+	$(INSTALL) -m 644 $(filter-out %.service,$(UNITS)) '$(DESTDIR)$(UNITDIR)'
 	for u in $(notdir $(filter %.service,$(UNITS))); do \
 	  sed 's#@SBINDIR@#$(SBINDIR)#' systemd/$$u > '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; \
 	  chmod 644 '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; done
 	$(INSTALL) -m 644 systemd/pop3d.sysusers '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf'
 	$(INSTALL) -m 644 systemd/pop3d.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
+	$(INSTALL) -d -m 755 '$(DESTDIR)$(DOCDIR)/drop-ins'
+	$(INSTALL) -m 644 $(DROP_INS) '$(DESTDIR)$(DOCDIR)/drop-ins'
 uninstall:
 	rm -f $(foreach p,$(notdir $(filter-out $(HELPERS),$(PROGRAMS))),'$(DESTDIR)$(SBINDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(HELPERS)),'$(DESTDIR)$(HELPERDIR)/$(p)')
@@ -191,8 +194,9 @@ uninstall:
 	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
 	rm -f $(foreach p,README.md DESIGN.md CHANGES.md LICENSE pop3d.conf,'$(DESTDIR)$(DOCDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(UNITS)),'$(DESTDIR)$(UNITDIR)/$(p)')
+	rm -f $(foreach p,$(notdir $(DROP_INS)),'$(DESTDIR)$(DOCDIR)/drop-ins/$(p)')
 	rm -f '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf' '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
-	-rmdir '$(DESTDIR)$(HELPERDIR)/empty' '$(DESTDIR)$(HELPERDIR)' '$(DESTDIR)$(DOCDIR)'
+	-rmdir '$(DESTDIR)$(DOCDIR)/drop-ins' '$(DESTDIR)$(HELPERDIR)/empty' '$(DESTDIR)$(HELPERDIR)' '$(DESTDIR)$(DOCDIR)'
 
 dist:
 	git archive --prefix=pop3d-$(VERSION)/ -o pop3d-$(VERSION).tar.gz HEAD
