@@ -52,6 +52,19 @@ static void printable(struct text t, char *out, size_t size)
 	out[len] = '\0';
 }
 
+/* Is it of the form of the key, "tls_key.NAME"?  Then *server is what stands for NAME. */
+static bool take_name(const char *form, struct text name, struct text *server)
+{
+	const char *at = strstr(form, "NAME");
+	size_t before = (size_t)(at - form), after = strlen(at += strlen("NAME"));
+
+	if (name.len <= before + after || memcmp(name.s, form, before) != 0 ||
+	    memcmp(name.s + name.len - after, at, after) != 0)
+		return false;
+	*server = (struct text){ name.s + before, name.len - before - after };
+	return true;
+}
+
 /* The row of a key, and for "key.NAME" the NAME; NULL: no such key. */
 static const struct conf_key *find_key(struct text name, struct text *server)
 {
@@ -60,12 +73,9 @@ static const struct conf_key *find_key(struct text name, struct text *server)
 		const struct conf_key *key = &conf_keys[i];
 		size_t len = strlen(key->name);
 
-		if (key->type == CONF_NAMED) {
-			len -= strlen("NAME"); /* the '.' stays */
-			if (name.len > len && memcmp(name.s, key->name, len) == 0) {
-				*server = (struct text){ name.s + len, name.len - len };
+		if (conf_key_is_named(key)) {
+			if (take_name(key->name, name, server))
 				return key;
-			}
 		} else if (len == name.len && memcmp(name.s, key->name, len) == 0) {
 			return key;
 		}
@@ -80,8 +90,8 @@ static int check_repeated(struct loader *l, const struct conf_key *key, struct t
 
 	if (l->line == 0)
 		return 0;
-	if (key->type == CONF_NAMED) {
-		if (**(char **)slot)
+	if (conf_key_is_named(key)) {
+		if (key->type == CONF_DOMAIN_ID ? *(uint32_t *)slot != 0 : **(char **)slot)
 			return pop_why(l->why, POP_E_SYNTAX, "%s: %.*s is set twice", l->where,
 				       (int)name.len, name.s);
 		return 0;
@@ -122,7 +132,9 @@ static int set_pair(struct loader *l, struct text name, struct text value)
 		err = check_repeated(l, key, name, slot);
 	else
 		pop_why(l->why, err, "%s: %s: %s", l->where, shown,
-			err == POP_E_MEMORY ? "out of memory" : "not the name of a server");
+			err == POP_E_MEMORY	  ? "out of memory"
+			: key->type == CONF_NAMED ? "not the name of a server"
+						  : "not the name of a domain");
 	if (err < 0)
 		return err;
 	err = conf_set(slot, key, text, &reason);
@@ -248,7 +260,7 @@ static int set_defaults(struct conf *conf)
 	for (size_t i = 0; i < conf_n_keys && err == 0; i++) {
 		const struct conf_key *key = &conf_keys[i];
 
-		if (key->type == CONF_NAMED)
+		if (conf_key_is_named(key))
 			continue;
 		conf_slot(conf, key, NULL, 0, &slot);
 		err = conf_set(slot, key, key->deflt ? key->deflt : "localhost", NULL);
@@ -291,5 +303,11 @@ void conf_release(struct conf *conf)
 		free(conf->tls_names[i].key);
 	}
 	free(conf->tls_names);
+	for (size_t i = 0; i < conf->n_domains; i++) {
+		free(conf->domains[i].name);
+		free(conf->domains[i].maildrop);
+		free(conf->domains[i].tls_name);
+	}
+	free(conf->domains);
 	*conf = (struct conf){ 0 };
 }

@@ -47,6 +47,8 @@ struct conf {
 	char *penalty_exempt;
 	struct conf_pair *tls_names; /* tls_certificate.NAME and tls_key.NAME, by NAME */
 	size_t n_tls_names;
+	struct conf_domain *domains; /* domain.NAME.*, by NAME */
+	size_t n_domains;
 	uint32_t tls_min_version; /* 0x0303 or 0x0304 */
 	uint32_t cleartext_login; /* enum conf_cleartext */
 	uint32_t auth_mechanisms; /* enum conf_mech bits */
@@ -72,6 +74,12 @@ struct conf_pair {
 	char *certificate;
 	char *key;
 };
+struct conf_domain {
+	char *name;
+	char *maildrop;	   /* or "" */
+	char *tls_name;	   /* server names with blanks between, or "" */
+	uint32_t uid, gid; /* 0: none */
+};
 
 /*
  * One row a key.  The table drives parsing, range checks, `config show` and
@@ -87,6 +95,8 @@ enum conf_type {
 	CONF_SET,	 /* words of allowed, the first is bit 0; not empty */
 	CONF_DAYS,	 /* a number, or never */
 	CONF_NAMED,	 /* "key.NAME = value"; offset is in struct conf_pair */
+	CONF_DOMAIN,	 /* "domain.NAME.key = value"; offset is in struct conf_domain */
+	CONF_DOMAIN_ID,	 /* the same for a number min..max; 0 where it is not set */
 	CONF_FACILITY,	 /* one word of allowed, a syslog facility */
 };
 struct conf_key {
@@ -123,10 +133,16 @@ int conf_load(struct conf *conf, const char *path, bool must_exist, const char *
 	      size_t n, struct pop_why *why);
 void conf_release(struct conf *conf);
 
+/* Is it a key with a NAME in it, which has a value for each name? */
+bool conf_key_is_named(const struct conf_key *key);
+/* How many names there are for such a key, and the i-th: its name, and where its value lies. */
+size_t conf_n_names(const struct conf *conf, const struct conf_key *key);
+const char *conf_name(const struct conf *conf, const struct conf_key *key, size_t i,
+		      const void **slot);
+
 /*
  * The effective value of a key in the file's notation into out (size bytes).
- * Returns its length or POP_E_LONG.  A CONF_NAMED key has no single value: "",
- * and the values are in conf->tls_names.
+ * Returns its length or POP_E_LONG.  A key with a NAME has no single value: "".
  */
 int conf_format(const struct conf *conf, const struct conf_key *key, char *out, size_t size);
 

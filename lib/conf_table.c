@@ -112,6 +112,24 @@ static int check_credential(const char *value, struct pop_why *why)
 	return 0;
 }
 
+/* Host names with blanks between them. */
+static int check_hosts(const char *value, struct pop_why *why)
+{
+	char host[HOST_NAME_OCTETS + 1];
+	size_t len;
+
+	for (value += strspn(value, " \t"); *value; value += len + strspn(value + len, " \t")) {
+		len = strcspn(value, " \t");
+		if (len < sizeof(host)) {
+			memcpy(host, value, len);
+			host[len] = '\0';
+		}
+		if (len >= sizeof(host) || !is_host_name(host))
+			return pop_why(why, POP_E_SYNTAX, "server names, or none");
+	}
+	return 0;
+}
+
 static int check_account(const char *value, struct pop_why *why)
 {
 	uint64_t id;
@@ -141,6 +159,16 @@ const struct conf_key conf_keys[] = {
 	  "domain that a login without one is tried with", check_domain },
 	{ "user_separators", CONF_STRING, AT(user_separators), "@", 0, 0, "characters such as @+%",
 	  "characters that are read as @ in a login", check_separators },
+	{ "domain.NAME.maildrop", CONF_DOMAIN, offsetof(struct conf_domain, maildrop), "none", 0, 0,
+	  "mbox:PATH or maildir:PATH, or none", "where the mail of one domain's users is",
+	  spec_check },
+	{ "domain.NAME.uid", CONF_DOMAIN_ID, offsetof(struct conf_domain, uid), "none", 1,
+	  UINT32_MAX - 1, NULL, "owner of their mail, where the users entry names none", NULL },
+	{ "domain.NAME.gid", CONF_DOMAIN_ID, offsetof(struct conf_domain, gid), "none", 1,
+	  UINT32_MAX - 1, NULL, "its group, where the users entry names none", NULL },
+	{ "domain.NAME.tls_name", CONF_DOMAIN, offsetof(struct conf_domain, tls_name), "none", 0, 0,
+	  "server names, or none", "TLS server names under which logins are of this domain",
+	  check_hosts },
 	{ "maildrop", CONF_STRING, AT(maildrop), "mbox:/var/mail/%u", 0, 0,
 	  "mbox:PATH or maildir:PATH", "where the mail is", spec_check },
 	{ "state_dir", CONF_PATH, AT(state_dir), "/var/lib/pop3d", 0, 0, "an absolute path",

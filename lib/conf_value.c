@@ -20,6 +20,7 @@ void conf_allowed(const struct conf_key *key, struct pop_why *why)
 	uintmax_t min = key->min, max = key->max;
 
 	switch (key->type) {
+	case CONF_DOMAIN_ID:
 	case CONF_NUMBER:
 		pop_why(why, 0, "a number from %ju to %ju", min, max);
 		break;
@@ -73,38 +74,96 @@ static int new_pair(struct conf *conf, const char *server, size_t len, struct co
 	return 0;
 }
 
-int conf_slot(struct conf *conf, const struct conf_key *key, const char *server, size_t len,
-	      void **slot)
+static int new_domain(struct conf *conf, const char *name, size_t len, struct conf_domain **out)
 {
-	struct conf_pair *pair = NULL;
-	int err;
+	struct conf_domain *domains, *d;
 
-	if (key->type != CONF_NAMED) {
-		*slot = (char *)conf + key->offset;
-		return 0;
-	}
-	if (len == 0 || len > 253 || server[0] == '.' || server[0] == '-')
+	if (conf->n_domains >= NAMES_MAX)
 		return POP_E_SYNTAX;
+	domains = reallocarray(conf->domains, conf->n_domains + 1, sizeof(*domains));
+	if (!domains)
+		return POP_E_MEMORY;
+	conf->domains = domains;
+	d = &domains[conf->n_domains];
+	*d = (struct conf_domain){ strndup(name, len), strdup(""), strdup(""), 0, 0 };
+	if (!d->name || !d->maildrop || !d->tls_name) {
+		free(d->name);
+		free(d->maildrop);
+		free(d->tls_name);
+		return POP_E_MEMORY;
+	}
+	conf->n_domains++;
+	*out = d;
+	return 0;
+}
+
+bool conf_key_is_named(const struct conf_key *key)
+{
+	return key->type == CONF_NAMED || key->type == CONF_DOMAIN || key->type == CONF_DOMAIN_ID;
+}
+
+size_t conf_n_names(const struct conf *conf, const struct conf_key *key)
+{
+	return key->type == CONF_NAMED ? conf->n_tls_names : conf->n_domains;
+}
+
+const char *conf_name(const struct conf *conf, const struct conf_key *key, size_t i,
+		      const void **slot)
+{
+	if (key->type == CONF_NAMED) {
+		*slot = (const char *)&conf->tls_names[i] + key->offset;
+		return conf->tls_names[i].name;
+	}
+	*slot = (const char *)&conf->domains[i] + key->offset;
+	return conf->domains[i].name;
+}
+
+static bool name_ok(const char *s, size_t len)
+{
+	if (len == 0 || len > 253 || s[0] == '.' || s[0] == '-')
+		return false;
 	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)server[i];
+		unsigned char c = (unsigned char)s[i];
 
 		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
 		    c != '.' && c != '-')
-			return POP_E_SYNTAX;
+			return false;
 	}
-	for (size_t i = 0; i < conf->n_tls_names && !pair; i++) {
-		const char *name = conf->tls_names[i].name;
+	return true;
+}
 
-		if (strlen(name) == len && strncasecmp(name, server, len) == 0)
-			pair = &conf->tls_names[i];
+int conf_slot(struct conf *conf, const struct conf_key *key, const char *server, size_t len,
+	      void **slot)
+{
+	struct conf_domain *domain;
+	struct conf_pair *pair;
+	const void *found;
+	int err;
+
+	if (!conf_key_is_named(key)) {
+		*slot = (char *)conf + key->offset;
+		return 0;
 	}
-	if (!pair) {
+	if (!name_ok(server, len))
+		return POP_E_SYNTAX;
+	for (size_t i = 0; i < conf_n_names(conf, key); i++) {
+		const char *name = conf_name(conf, key, i, &found);
+
+		if (strlen(name) == len && strncasecmp(name, server, len) == 0) {
+			*slot = (void *)(uintptr_t)found;
+			return 0;
+		}
+	}
+	if (key->type == CONF_NAMED) {
 		err = new_pair(conf, server, len, &pair);
-		if (err < 0)
-			return err;
+		if (err == 0)
+			*slot = (char *)pair + key->offset;
+	} else {
+		err = new_domain(conf, server, len, &domain);
+		if (err == 0)
+			*slot = (char *)domain + key->offset;
 	}
-	*slot = (char *)pair + key->offset;
-	return 0;
+	return err;
 }
 
 static bool means_nothing(const struct conf_key *key, const char *value)
@@ -200,7 +259,9 @@ int conf_set(void *slot, const struct conf_key *key, const char *value, struct p
 	case CONF_STRING:
 	case CONF_PATH:
 	case CONF_NAMED:
+	case CONF_DOMAIN:
 		return set_string(slot, key, value, why);
+	case CONF_DOMAIN_ID:
 	case CONF_NUMBER:
 	case CONF_SECONDS_MS:
 	case CONF_DAYS:
@@ -307,6 +368,8 @@ int conf_format(const struct conf *conf, const struct conf_key *key, char *out, 
 	case CONF_SET:
 		return format_set(*(const uint32_t *)slot, key->allowed, out, size);
 	case CONF_NAMED:
+	case CONF_DOMAIN:
+	case CONF_DOMAIN_ID:
 		len = snprintf(out, size, "%s", "");
 		break;
 	default:

@@ -7,9 +7,9 @@
 #include "conf.h"
 
 /*
- * Where the value of a key lies in conf.  For a CONF_NAMED key the pair of
+ * Where the value of a key lies in conf.  For a key with a NAME what belongs to
  * `server` (len octets, no regard to case) is found or added.  0, POP_E_SYNTAX
- * (no server name), POP_E_MEMORY.
+ * (no name), POP_E_MEMORY.
  */
 int conf_slot(struct conf *conf, const struct conf_key *key, const char *server, size_t len,
 	      void **slot);

@@ -203,22 +203,34 @@ int spec_expand(const char *text, const char *name, const char *home, struct spe
 	}
 }
 
-int login_candidates(const char *login, const char *separators, const char *default_domain,
-		     char names[2][256])
+/* name@domain into out; false where that is no name. */
+static bool join(const char *name, size_t len, const char *domain, char out[256])
 {
-	size_t len = strlen(login), domain_len = strlen(default_domain), i;
+	size_t domain_len = strlen(domain);
+
+	if (len + 1 + domain_len > USER_NAME_MAX)
+		return false;
+	memmove(out, name, len);
+	out[len] = '@';
+	memcpy(out + len + 1, domain, domain_len + 1);
+	return user_name_ok(out, len + 1 + domain_len);
+}
+
+int login_candidates(const char *login, const char *separators, const char *default_domain,
+		     const char *tls_domain, char names[2][256])
+{
+	size_t len = strlen(login);
 
 	if (len > USER_NAME_MAX)
 		return 0;
-	for (i = 0; i < len; i++)
+	for (size_t i = 0; i < len; i++)
 		names[0][i] = strchr(separators, login[i]) ? '@' : login[i];
 	names[0][len] = '\0';
 	if (!user_name_ok(names[0], len))
 		return 0;
-	if (domain_len == 0 || memchr(names[0], '@', len) || len + 1 + domain_len > USER_NAME_MAX)
+	if (memchr(names[0], '@', len))
 		return 1;
-	memcpy(names[1], names[0], len);
-	names[1][len] = '@';
-	memcpy(names[1] + len + 1, default_domain, domain_len + 1);
-	return user_name_ok(names[1], len + 1 + domain_len) ? 2 : 1;
+	if (tls_domain[0])
+		return join(names[0], len, tls_domain, names[0]);
+	return default_domain[0] && join(names[0], len, default_domain, names[1]) ? 2 : 1;
 }

@@ -30,10 +30,12 @@ int spec_expand(const char *text, const char *name, const char *home, struct spe
 /*
  * The users entries to try for a login as typed, best first: every octet of
  * separators read as '@', then with "@default_domain" where no '@' is in it.
+ * Where the client asked for the TLS server name of a domain (tls_domain, else ""), a
+ * login without one is of this domain and nothing else.
  * Fills up to 2 names of USER_NAME_MAX+1 bytes and returns how many (0: the
  * login is no possible name: empty, too long, control characters, CR, LF...).
  */
 int login_candidates(const char *login, const char *separators, const char *default_domain,
-		     char names[2][256]);
+		     const char *tls_domain, char names[2][256]);
 
 #endif

@@ -30,6 +30,7 @@ enum option_id {
 	OPT_APOP,
 	OPT_EXPIRES,
 	OPT_PROMETHEUS,
+	OPT_TLS_NAME,
 	OPT_COUNT,
 };
 struct option_row {
@@ -102,6 +103,7 @@ int cmd_user_del(struct admin *a);
 int cmd_user_lock(struct admin *a);
 int cmd_user_unlock(struct admin *a);
 int cmd_user_set(struct admin *a);
+int cmd_user_which(struct admin *a);
 int cmd_user_show(struct admin *a);
 int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);

@@ -7,6 +7,7 @@
  */
 #include "findings.h"
 #include "fsutil.h"
+#include "user_domain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,34 @@
 
 #define CHECKPASSWORD "checkpassword:"
 #define IDLE_LEAST    600 /* RFC 1939 section 3 */
+
+/* Which domain a server name stands for. */
+static void check_domains(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+	bool tls = c->tls_certificate[0] || c->n_tls_names > 0;
+
+	for (size_t i = 0; i < c->n_domains; i++) {
+		const struct conf_domain *d = &c->domains[i];
+		char where[300], host[256];
+		const char *p = d->tls_name;
+		size_t len;
+
+		snprintf(where, sizeof(where), "domain.%s.tls_name", d->name);
+		if (*p && !tls)
+			finding(f, where, "set tls_certificate and tls_key",
+				"there is no TLS, so no client asks for a server name");
+		for (; *p; p += len) {
+			p += strspn(p, " \t");
+			len = strcspn(p, " \t");
+			snprintf(host, sizeof(host), "%.*s", (int)len, p);
+			if (len && domain_of_server(c, host) != d)
+				finding(f, where, "take it away from one of them",
+					"%s is a server name of domain %s already", host,
+					domain_of_server(c, host)->name);
+		}
+	}
+}
 
 void check_values(struct findings *f)
 {
@@ -32,6 +61,7 @@ void check_values(struct findings *f)
 	if (!(c->auth_mechanisms & (MECH_PLAIN | MECH_LOGIN)) && !c->apop && !c->tls_client_ca[0] &&
 	    !(c->auth_mechanisms & ~(unsigned)(MECH_PLAIN | MECH_LOGIN)))
 		finding(f, "auth_mechanisms", "add PLAIN", "no mechanism is left to log in with");
+	check_domains(f);
 }
 
 static void check_state_dir(struct findings *f)

@@ -8,6 +8,7 @@
 #include "findings.h"
 #include "fsutil.h"
 #include "target.h"
+#include "user_domain.h"
 #include "user_options.h"
 
 #include <errno.h>
@@ -37,10 +38,13 @@ static void file_finding(struct users_check *c, const char *mend, const char *wh
 	finding(c->f, c->f->a->conf.users, mend, "%s: %s", user, what);
 }
 
-static void check_ids(struct users_check *c, const struct user *u)
+static void check_ids(struct users_check *c, const struct user *entry)
 {
+	struct user whole = *entry, *u = &whole;
+
+	user_take_domain(&c->f->a->conf, u);
 	if (u->uid == USER_NO_ID || u->gid == USER_NO_ID)
-		file_finding(c, "write both as numbers",
+		file_finding(c, "write both as numbers, or set domain.NAME.uid and gid",
 			     "uid or gid is empty or a name, so no login works", u->name);
 	else if (u->uid == 0 || u->gid == 0)
 		file_finding(c, "give the user another uid and gid",
@@ -52,6 +56,7 @@ static void check_ids(struct users_check *c, const struct user *u)
 	if (!u->hash[0] && !u->locked && !u->nologin)
 		file_finding(c, "pop3admin user passwd NAME, or put '!' into field 2",
 			     "has no password, so no login works", u->name);
+	user_forget(u);
 }
 
 static int take_entry(void *ctx, const struct user *u)
@@ -59,6 +64,8 @@ static int take_entry(void *ctx, const struct user *u)
 	struct users_check *c = ctx;
 	struct pop_why why = { "" };
 	struct spec spec;
+	const struct conf_domain *d = domain_of_user(&c->f->a->conf, u->name);
+	uint32_t uid = u->uid == USER_NO_ID && !u->uid_name[0] && d && d->uid ? d->uid : u->uid;
 	struct entry *e;
 	char *text;
 	size_t n;
@@ -88,7 +95,7 @@ static int take_entry(void *ctx, const struct user *u)
 	memcpy(text, u->name, n);
 	memcpy(text + n, spec.path, strlen(spec.path) + 1);
 	e = &c->entries[c->n++];
-	e->uid = u->uid;
+	e->uid = uid;
 	e->name = text;
 	e->path = spec.path[0] ? text + n : NULL;
 	return 0;

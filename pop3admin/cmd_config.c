@@ -44,25 +44,27 @@ static void print_value(struct out *out, const struct conf_key *key, const char 
 	}
 }
 
-/* tls_certificate.NAME and tls_key.NAME come in pairs, one row of the table each. */
+/* A key with a NAME in it has a value for each name that it is set for. */
 static void print_named(struct admin *a, const struct conf_key *key)
 {
-	bool certificate = strncmp(key->name, "tls_certificate", strlen("tls_certificate")) == 0;
-	char name[512];
-	size_t i;
+	const char *at = strstr(key->name, "NAME");
+	struct conf_key one = *key;
+	char name[512], id[16];
 
-	for (i = 0; i < a->conf.n_tls_names; i++) {
-		const struct conf_pair *pair = &a->conf.tls_names[i];
-		const char *value = certificate ? pair->certificate : pair->key;
-		struct conf_key one = *key;
+	one.type = key->type == CONF_DOMAIN_ID ? CONF_NUMBER : CONF_STRING;
+	one.name = name;
+	for (size_t i = 0; i < conf_n_names(&a->conf, key); i++) {
+		const void *slot;
+		const char *for_name = conf_name(&a->conf, key, i, &slot), *value = id;
 
-		if (!value || !value[0])
-			continue;
-		snprintf(name, sizeof(name), "%s.%s", certificate ? "tls_certificate" : "tls_key",
-			 pair->name);
-		one.name = name;
-		one.type = CONF_STRING;
-		print_value(&a->out, &one, value);
+		if (key->type == CONF_DOMAIN_ID)
+			snprintf(id, sizeof(id), "%.0u", *(const uint32_t *)slot);
+		else
+			value = *(char *const *)slot;
+		snprintf(name, sizeof(name), "%.*s%s%s", (int)(at - key->name), key->name, for_name,
+			 at + strlen("NAME"));
+		if (value[0])
+			print_value(&a->out, &one, value);
 	}
 }
 
@@ -74,7 +76,7 @@ int cmd_config_show(struct admin *a)
 
 	out_object_begin(&a->out);
 	for (i = 0; i < conf_n_keys; i++) {
-		if (conf_keys[i].type == CONF_NAMED) {
+		if (conf_key_is_named(&conf_keys[i])) {
 			print_named(a, &conf_keys[i]);
 			continue;
 		}

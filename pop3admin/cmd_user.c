@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "term.h"
+#include "user_domain.h"
 #include "user_options.h"
 #include "user_secrets.h"
 
@@ -67,7 +68,7 @@ static void print(struct admin *a, const struct user *u, bool whole)
 
 	user_secrets_read(a, u, &us);
 	user_mechanisms(a, u, &us, mechs, sizeof(mechs), NULL, NULL);
-	snprintf(spec, sizeof(spec), "%s", u->maildrop[0] ? u->maildrop : a->conf.maildrop);
+	snprintf(spec, sizeof(spec), "%s", user_maildrop(&a->conf, u, NULL));
 	if (user_spec(a, u, &expanded, &why) == 0)
 		snprintf(spec, sizeof(spec), "%s:%s",
 			 expanded.kind == MAILDROP_MBOX ? "mbox" : "maildir", expanded.path);
@@ -124,7 +125,12 @@ int cmd_user_show(struct admin *a)
 
 static int print_each(void *ctx, const struct user *u)
 {
-	user_print(ctx, u);
+	struct admin *a = ctx;
+	struct user whole = *u;
+
+	user_take_domain(&a->conf, &whole);
+	user_print(a, &whole);
+	user_forget(&whole);
 	return 0;
 }
 

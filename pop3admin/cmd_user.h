@@ -17,10 +17,11 @@ int user_edit_failed(const struct admin *a, int err, const char *name, const str
 /*
  * Fill empty and named uid and gid with numbers, from the system's accounts;
  * where the uid is empty the account of the user's own name counts, and gives
- * its home where that is empty too.  Refuses root.  0, POP_E_MISSING (no such
+ * its home where that is empty too.  What the user's domain gives by its keys stays
+ * empty.  Refuses root.  0, POP_E_MISSING (no such
  * account) or POP_E_RANGE (root), with the reason in why.
  */
-int user_resolve(struct user *u, struct pop_why *why);
+int user_resolve(const struct admin *a, struct user *u, struct pop_why *why);
 
 /* Are the arguments behind the name of the form KEY=VALUE?  0, or 64 with the reason said. */
 int user_check_words(const struct admin *a);

@@ -7,6 +7,7 @@
 #include "cmd_user.h"
 #include "fsutil.h"
 #include "num.h"
+#include "user_domain.h"
 #include "user_secrets.h"
 
 #include <errno.h>
@@ -63,8 +64,11 @@ static int resolve_uid(struct user *u, struct pop_why *why)
 	if (u->uid == USER_NO_ID && own)
 		return pop_why(why, POP_E_MISSING,
 			       "%s: is no account of this system, so the owner of the mail is not "
-			       "known; give --uid and --gid (fields 3 and 4)",
-			       u->name);
+			       "known; give --uid and --gid (fields 3 and 4)%s",
+			       u->name,
+			       strchr(u->name, '@') ? ", or set domain.NAME.uid and "
+						      "domain.NAME.gid for its domain"
+						    : "");
 	if (u->uid == USER_NO_ID)
 		return pop_why(why, POP_E_MISSING,
 			       "uid %s: no such account of this system; give a number or an "
@@ -89,18 +93,20 @@ static int resolve_gid(struct user *u, struct pop_why *why)
 	}
 	if (u->gid == USER_NO_ID)
 		return pop_why(why, POP_E_MISSING,
-			       "%s: uid %lu is no account of this system, so its group is not "
-			       "known; give --gid (field 4) too",
-			       u->name, (unsigned long)u->uid);
+			       "%s: the group of the mail is not known; give --gid (field 4) too",
+			       u->name);
 	u->gid_name[0] = '\0';
 	return 0;
 }
 
-int user_resolve(struct user *u, struct pop_why *why)
+int user_resolve(const struct admin *a, struct user *u, struct pop_why *why)
 {
-	int err = resolve_uid(u, why);
+	const struct conf_domain *d = domain_of_user(&a->conf, u->name);
+	bool uid_later = d && d->uid && u->uid == USER_NO_ID && !u->uid_name[0];
+	bool gid_later = d && d->gid && u->gid == USER_NO_ID && !u->gid_name[0];
+	int err = uid_later ? 0 : resolve_uid(u, why);
 
-	if (!err)
+	if (!err && !(uid_later && gid_later))
 		err = resolve_gid(u, why);
 	if (!err && (u->uid == 0 || u->gid == 0))
 		err = pop_why(why, POP_E_RANGE,
@@ -166,7 +172,7 @@ static int from_options(struct admin *a, struct user *u, struct pop_why *why)
 		return pop_why(why, POP_E_SYNTAX, "--home %s: must be an absolute path", u->home);
 	err = check_form(u, why); /* of what was given; the account's home comes after */
 	if (!err)
-		err = user_resolve(u, why);
+		err = user_resolve(a, u, why);
 	if (!err)
 		err = check_form(u, why);
 	return err ? err : user_assign(a, u, 1, why);

@@ -83,7 +83,7 @@ static int import_line(struct admin *a, struct import *im, const char *line, siz
 		return pop_why(why, POP_E_MEMORY, "out of memory; import the file in parts");
 	err = users_parse_line(line, len, &u, why);
 	if (!err)
-		err = user_resolve(&u, why);
+		err = user_resolve(a, &u, why);
 	if (!err)
 		err = user_check_maildrop(a, &u, why);
 	if (!err) {

@@ -33,6 +33,7 @@ const struct option_row option_rows[OPT_COUNT] = {
 	[OPT_APOP] = { "apop", NULL, "with a secret for APOP: the password itself is stored" },
 	[OPT_EXPIRES] = { "expires", "DATE", "the last day, as 2027-01-31 (UTC)" },
 	[OPT_PROMETHEUS] = { "prometheus", NULL, "in Prometheus' text format" },
+	[OPT_TLS_NAME] = { "tls-name", "HOST", "as for a client that asks for this server name" },
 	[OPT_DRY_RUN] = { "dry-run", NULL, "tell what would be done, change nothing" },
 };
 
@@ -65,6 +66,9 @@ const struct command commands[] = {
 	  "pop3admin user unlock alice", cmd_user_unlock },
 	{ "user", "show", "NAME", 0, 1, 1, NEEDS_CONF, "show what is known of a user",
 	  "pop3admin --json user show alice", cmd_user_show },
+	{ "user", "which", "LOGIN", WITH(OPT_TLS_NAME), 1, 1, NEEDS_CONF,
+	  "show what a login name becomes, and why (exit status 67: no user)",
+	  "pop3admin user which alice+example.org", cmd_user_which },
 	{ "user", "verify", "NAME", 0, 1, 1, NEEDS_CONF,
 	  "does this password open the maildrop? (exit status 1: no)",
 	  "pop3admin user verify alice", cmd_user_verify },

@@ -6,6 +6,7 @@
  *           the caller's.
  */
 #include "target.h"
+#include "user_domain.h"
 #include "fsutil.h"
 #include "session_lock.h"
 
@@ -55,7 +56,7 @@ int users_open(struct admin *a)
 	return open_or_say(a->conf.users, false);
 }
 
-int user_find(struct admin *a, const char *name, struct user *u)
+int user_look_up(struct admin *a, const char *name, struct user *u)
 {
 	int fd, shadow = -1, err;
 
@@ -76,8 +77,7 @@ int user_find(struct admin *a, const char *name, struct user *u)
 	}
 	close(fd);
 	if (err == POP_E_MISSING)
-		return fail(EX_NOUSER, "%s: no such user in %s; pop3admin user list shows them all",
-			    name, a->conf.users);
+		return EX_NOUSER;
 	if (err == POP_E_SYNTAX)
 		return fail(EX_DATAERR,
 			    "%s: its line in %s is malformed; pop3admin config check "
@@ -86,13 +86,23 @@ int user_find(struct admin *a, const char *name, struct user *u)
 	if (err < 0)
 		return fail(status_of(err), "%s: %s%s%s", a->conf.users, pop_strerror(err),
 			    err == POP_E_SYS ? ": " : "", err == POP_E_SYS ? strerror(errno) : "");
+	user_take_domain(&a->conf, u);
 	return 0;
+}
+
+int user_find(struct admin *a, const char *name, struct user *u)
+{
+	int status = user_look_up(a, name, u);
+
+	if (status == EX_NOUSER)
+		fail(status, "%s: no such user in %s; pop3admin user list shows them all", name,
+		     a->conf.users);
+	return status;
 }
 
 int user_spec(const struct admin *a, const struct user *u, struct spec *out, struct pop_why *why)
 {
-	return spec_expand(u->maildrop[0] ? u->maildrop : a->conf.maildrop, u->name, u->home, out,
-			   why);
+	return spec_expand(user_maildrop(&a->conf, u, NULL), u->name, u->home, out, why);
 }
 
 /* The identity the monitor would take too: a number, not root, not a role's. */
@@ -103,7 +113,8 @@ static int check_identity(const struct admin *a, const struct user *u)
 	if (u->uid == USER_NO_ID || u->gid == USER_NO_ID)
 		return fail(EX_CONFIG,
 			    "%s: uid and gid in %s are not both numbers, so no login "
-			    "works; write them as numbers",
+			    "works; write them as numbers, or set domain.NAME.uid and gid in the "
+			    "configuration",
 			    u->name, a->conf.users);
 	if (u->uid == 0 || u->gid == 0)
 		return fail(EX_NOPERM,

@@ -13,10 +13,12 @@
 #include "users.h"
 
 /*
- * Find a user by the name of its entry.  0, or the exit status with the reason
- * said (67 where there is none).  The caller wipes *u (user_forget()).
+ * Find a user by the name of its entry; an empty uid and gid are those of its domain.  0, or the
+ * exit status with the reason said (67 where there is none).  The caller wipes *u (user_forget()).
  */
 int user_find(struct admin *a, const char *name, struct user *u);
+/* The same, but that there is none, 67, is not said. */
+int user_look_up(struct admin *a, const char *name, struct user *u);
 void user_forget(struct user *u);
 
 /* The maildrop of a user, from its own option or the configuration. */

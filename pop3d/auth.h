@@ -45,6 +45,7 @@ struct auth_tls {
 	uint8_t binding[IPC_BINDING_LEN];
 	uint8_t unique[IPC_UNIQUE_LEN];
 	char identity[USER_NAME_MAX + 1]; /* of the client's certificate, or "" */
+	char domain[USER_NAME_MAX + 1];	  /* of the server name that was asked for, or "" */
 };
 
 struct auth {
@@ -81,6 +82,10 @@ extern const size_t auth_n_digests;
 
 /* auth_judge.c */
 
+/* The names to look up for a login as typed, best first: as login_candidates(). */
+int auth_names(const struct auth *a, const char *login, char names[2][USER_NAME_MAX + 1]);
+/* The entry of this name: 0, POP_E_MISSING, or another negative code. */
+int auth_find_entry(struct auth *a, const char *name, struct judgement *j);
 /* The entry behind a login as typed: 0, POP_E_MISSING, or another negative code. */
 int auth_find(struct auth *a, const char *login, struct judgement *j);
 /* May this entry log in at all, by whatever mechanism? */

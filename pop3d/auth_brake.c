@@ -14,7 +14,7 @@
 static uint64_t hash_user(const struct auth *a, const char *login)
 {
 	char names[2][USER_NAME_MAX + 1];
-	int n = login_candidates(login, a->conf->user_separators, a->conf->default_domain, names);
+	int n = auth_names(a, login, names);
 
 	return n > 0 ? penalty_hash_user(a->brake_key, names[n - 1]) : 0;
 }

@@ -12,6 +12,7 @@
 #include "auth.h"
 #include "password.h"
 #include "saslprep.h"
+#include "user_domain.h"
 
 /* The first malformed line is worth a note; the others follow when it is mended. */
 static void bad_line(void *ctx, uint64_t line, const char *why)
@@ -27,21 +28,27 @@ static void bad_line(void *ctx, uint64_t line, const char *why)
 		pop_why(&j->note, 0, "users file, a line skipped: %s", why);
 }
 
-static int find(struct auth *a, const char *name, struct judgement *j)
+int auth_find_entry(struct auth *a, const char *name, struct judgement *j)
 {
 	if (a->n_fds == 2)
 		return users_find_system(a->fds[0], a->fds[1], name, &j->user);
 	return users_find(a->fds[0], name, &j->user, bad_line, j);
 }
 
+int auth_names(const struct auth *a, const char *login, char names[2][USER_NAME_MAX + 1])
+{
+	return login_candidates(login, a->conf->user_separators, a->conf->default_domain,
+				a->tls.domain, names);
+}
+
 int auth_find(struct auth *a, const char *login, struct judgement *j)
 {
 	char names[2][USER_NAME_MAX + 1];
-	int n = login_candidates(login, a->conf->user_separators, a->conf->default_domain, names);
+	int n = auth_names(a, login, names);
 	int err = POP_E_MISSING;
 
 	for (int i = 0; i < n && err == POP_E_MISSING; i++)
-		err = find(a, names[i], j);
+		err = auth_find_entry(a, names[i], j);
 	if (err == POP_E_SYS || err == POP_E_MEMORY)
 		pop_why(&j->note, 0, "user database: %s", strerror(errno));
 	return err;
@@ -54,10 +61,11 @@ bool auth_usable(const struct user *u)
 
 void auth_accept(const struct auth *a, struct judgement *j)
 {
-	const struct user *u = &j->user;
-	const char *spec = u->maildrop[0] ? u->maildrop : a->conf->maildrop;
+	struct user *u = &j->user;
+	const char *spec = user_maildrop(a->conf, u, NULL);
 	struct pop_why why;
 
+	user_take_domain(a->conf, u);
 	j->verdict = VERDICT_PERM;
 	if (u->uid == USER_NO_ID || u->gid == USER_NO_ID)
 		pop_why(&j->note, 0,

@@ -297,7 +297,7 @@ static void judge(struct auth *a, const char *login, const char *password, const
 		  struct judgement *j)
 {
 	char names[2][USER_NAME_MAX + 1];
-	int n = login_candidates(login, a->conf->user_separators, a->conf->default_domain, names);
+	int n = auth_names(a, login, names);
 
 	j->verdict = VERDICT_AUTH;
 	if (!auth_brake(a, login, j))

@@ -200,6 +200,7 @@ static int take_tls(struct auth *a, struct ipc_msg *m)
 	}
 	a->tls.kinds = kind;
 	ipc_get_str(m, a->tls.identity, sizeof(a->tls.identity));
+	ipc_get_str(m, a->tls.domain, sizeof(a->tls.domain));
 	return kind < BINDING_N ? ipc_end(m) : POP_E_CORRUPT;
 }
 

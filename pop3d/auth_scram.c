@@ -87,7 +87,7 @@ static int choose_again(struct auth *a, int fd, const char *name, const uint8_t 
 {
 	char tag[SECRET_TAG_LEN + 1];
 
-	if (auth_find(a, name, j) != 0)
+	if (auth_find_entry(a, name, j) != 0)
 		return 0;
 	secrets_tag(key, j->user.hash, tag);
 	c->tag = tag;
@@ -134,8 +134,7 @@ static int find_record(struct auth *a, int fd, struct scram_record *r, struct ju
 {
 	enum scram_hash hash = now.scheme == SECRET_SCRAM_SHA_1 ? SCRAM_SHA_1 : SCRAM_SHA_256;
 	char names[2][USER_NAME_MAX + 1];
-	int n = login_candidates(now.scram.user, a->conf->user_separators, a->conf->default_domain,
-				 names);
+	int n = auth_names(a, now.scram.user, names);
 	uint8_t key[SECRETS_KEY_LEN] = { 0 };
 	struct scram_record one = { .iterations = 0 };
 	bool found = false;

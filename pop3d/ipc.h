@@ -66,7 +66,7 @@ enum ipc_type {
 				 IPC_AUTH_ANSWER */
 	IPC_AUTH_START,	      /* note, to pop3d-auth: what the built-in auth role has by fork */
 	IPC_AUTH_TLS,	      /* note: u8 ipc_binding; raw 32, 12: the bindings; str identity of the
-				 client certificate */
+				 client certificate; str domain of the server name */
 	IPC_SECRETS_ASK,      /* u8 reserved: open the secrets file */
 	IPC_SECRETS_ANSWER,   /* u8 verdict (VERDICT_AUTH: there is none); fd */
 	IPC_BRAKE_KEY,	  /* note: raw 16: there are penalties; the key that names are hashed by */
@@ -97,7 +97,7 @@ enum ipc_type {
 	IPC_TLS_ANSWER,	      /* u8 verdict; fd: the plaintext */
 	/* tls and monitor */
 	IPC_TLS_DONE,	 /* note: u32 version; u8 resumed; u8 ipc_binding; raw 32, 12; str cipher,
-			    identity */
+			    identity, server name */
 	IPC_TLS_BROKEN,	 /* note: str why: the handshake failed by the client's doing */
 	IPC_TLS_NOTE,	 /* note: u8 syslog level; str text */
 	IPC_TLS_CHECKED, /* note: u8 good; u64 not before, not after, seconds; str why */

@@ -61,6 +61,7 @@ struct mon_tls {
 	uint8_t binding[IPC_BINDING_LEN];
 	uint8_t unique[IPC_UNIQUE_LEN];
 	char identity[USER_NAME_MAX + 1]; /* of a checked client certificate, or "" */
+	char domain[USER_NAME_MAX + 1];	  /* whose tls_name the client asked for, as configured */
 };
 
 /* A process that is not yet reaped. */

@@ -169,6 +169,7 @@ static int tell_tls(struct monitor *mon)
 	ipc_put_raw(&m, mon->tls.binding, sizeof(mon->tls.binding));
 	ipc_put_raw(&m, mon->tls.unique, sizeof(mon->tls.unique));
 	ipc_put_str(&m, mon->tls.identity, strlen(mon->tls.identity));
+	ipc_put_str(&m, mon->tls.domain, strlen(mon->tls.domain));
 	return ipc_send(&mon->auth, &m);
 }
 
@@ -184,7 +185,7 @@ static int ready_auth(struct monitor *mon)
 		return POP_E_EOF;
 	if (digest && !mon->digests)
 		err = start_digests(mon);
-	if (err == 0 && m >= SASL_PLAIN && mon->secure && !mon->told_tls)
+	if (err == 0 && (m >= SASL_PLAIN || mon->tls.domain[0]) && mon->secure && !mon->told_tls)
 		err = tell_tls(mon);
 	if (err == 0 && !mon->told_brake)
 		err = mon_tell_brake(mon);

@@ -20,6 +20,7 @@
 #include "fsutil.h"
 #include "mon_tls.h"
 #include "ticket_keys.h"
+#include "user_domain.h"
 
 #define HANDSHAKE_MS 30000
 #define CHECK_MS     10000
@@ -350,6 +351,8 @@ static int take_done(struct monitor *mon, struct ipc_msg *m)
 {
 	struct mon_tls *i = &mon->tls;
 	const uint8_t *binding, *unique;
+	const struct conf_domain *domain;
+	char server[USER_NAME_MAX + 1];
 
 	i->version = ipc_get_u32(m);
 	i->resumed = ipc_get_u8(m) != 0;
@@ -362,6 +365,10 @@ static int take_done(struct monitor *mon, struct ipc_msg *m)
 		memcpy(i->unique, unique, sizeof(i->unique));
 	ipc_get_str(m, i->cipher, sizeof(i->cipher));
 	ipc_get_str(m, i->identity, sizeof(i->identity));
+	ipc_get_str(m, server, sizeof(server));
+	domain = domain_of_server(mon->conf, server);
+	if (domain)
+		snprintf(i->domain, sizeof(i->domain), "%s", domain->name);
 	if (ipc_end(m) < 0 || i->binding_kind >= BINDING_N || mon->tls.stage != TLS_SHAKING)
 		return POP_E_CORRUPT;
 	mon->tls.stage = TLS_ON;

@@ -86,8 +86,11 @@ static int tell_done(struct tls *t)
 	struct ipc_msg m;
 	int err;
 
+	const char *server = SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
 	char identity[256];
 
+	if (!server || strlen(server) > 255)
+		server = "";
 	tls_client_identity(t, identity, sizeof(identity));
 	if ((SSL_version(t->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(t->ssl) == 1) &&
 	    SSL_export_keying_material(t->ssl, secret, sizeof(secret), label, sizeof(label) - 1,
@@ -106,6 +109,7 @@ static int tell_done(struct tls *t)
 	ipc_put_raw(&m, unique, sizeof(unique));
 	ipc_put_str(&m, cipher, strlen(cipher));
 	ipc_put_str(&m, identity, strlen(identity));
+	ipc_put_str(&m, server, strlen(server));
 	err = ipc_send(&t->monitor, &m);
 	explicit_bzero(secret, sizeof(secret));
 	ipc_wipe(&m);

@@ -7,6 +7,7 @@
 #include <syslog.h>
 
 #include "conf.h"
+#include "user_domain.h"
 #include "scratch.h"
 
 static const struct conf_key *key_of(const char *name)
@@ -132,6 +133,13 @@ static const struct bad_row {
 	{ "tls_key", "credential:", POP_E_SYNTAX, "credential:NAME" },
 	{ "tls_key", "credential:../x", POP_E_SYNTAX, "credential:NAME" },
 	{ "tls_key.a/b", "/x", POP_E_SYNTAX, "name of a server" },
+	{ "domain.a/b.uid", "5", POP_E_SYNTAX, "name of a domain" },
+	{ "domain..uid", "5", POP_E_SYNTAX, "no such key" },
+	{ "domain.a.b", "5", POP_E_SYNTAX, "no such key" },
+	{ "domain.a.uid", "0", POP_E_RANGE, "a number from 1 to 4294967294" },
+	{ "domain.a.uid", "vmail", POP_E_SYNTAX, "a number from 1 to 4294967294" },
+	{ "domain.a.maildrop", "/var/mail", POP_E_SYNTAX, "mbox:PATH" },
+	{ "domain.a.tls_name", "pop.a.b -x", POP_E_SYNTAX, "server names, or none" },
 	{ "tls_key.-a", "/x", POP_E_SYNTAX, "name of a server" },
 	{ "tls_min_version", "1.1", POP_E_SYNTAX, "one of: 1.2 1.3" },
 	{ "cleartext_login", "maybe", POP_E_SYNTAX, "one of: yes no local" },
@@ -274,6 +282,34 @@ START_TEST(file_itself)
 	ck_assert_ptr_nonnull(strstr(why.text, "value too long"));
 	conf_release(&conf);
 	free(big);
+}
+END_TEST
+
+START_TEST(domains)
+{
+	struct conf conf;
+	struct pop_why why;
+
+	scratch_text("conf", "domain.a.org.maildrop = maildir:/srv/%n\ndomain.A.org.uid = 7\n"
+			     "domain.uid.gid = 8\ndomain.a.org.tls_name = pop.a.org\tmail.a.org\n");
+	ck_assert_msg(conf_load(&conf, "conf", true, NULL, 0, &why) == 0, "%s", why.text);
+	ck_assert_uint_eq(conf.n_domains, 2);
+	ck_assert_str_eq(conf.domains[0].name, "a.org");
+	ck_assert_str_eq(conf.domains[0].maildrop, "maildir:/srv/%n");
+	ck_assert_uint_eq(conf.domains[0].uid, 7);
+	ck_assert_uint_eq(conf.domains[0].gid, 0);
+	ck_assert_str_eq(conf.domains[1].name, "uid");
+	ck_assert_uint_eq(conf.domains[1].gid, 8);
+	ck_assert_ptr_eq(domain_of_user(&conf, "x@y@A.ORG"), &conf.domains[0]);
+	ck_assert_ptr_eq(domain_of_user(&conf, "a.org"), NULL);
+	ck_assert_ptr_eq(domain_of_server(&conf, "MAIL.a.org"), &conf.domains[0]);
+	ck_assert_ptr_eq(domain_of_server(&conf, "pop.a.or"), NULL);
+	ck_assert_ptr_eq(domain_of_server(&conf, ""), NULL);
+	conf_release(&conf);
+	scratch_text("conf", "domain.a.uid = 7\ndomain.A.uid = 8\n");
+	ck_assert_int_eq(conf_load(&conf, "conf", true, NULL, 0, &why), POP_E_SYNTAX);
+	ck_assert_msg(strstr(why.text, "twice") != NULL, "%s", why.text);
+	conf_release(&conf);
 }
 END_TEST
 
@@ -431,11 +467,12 @@ START_TEST(manual_page)
 			continue;
 		for (size_t i = 0; i < conf_n_keys && !matched; i++) {
 			const struct conf_key *key = &conf_keys[i];
-			size_t base = strlen(key->name) - (key->type == CONF_NAMED ? 4 : 0);
+			const char *at = conf_key_is_named(key) ? strstr(key->name, "NAME") : NULL;
+			size_t base = at ? (size_t)(at - key->name) : strlen(key->name);
 
-			snprintf(want, sizeof(want), ".It Ic %.*s%s No = %s %s\n", (int)base,
-				 key->name, key->type == CONF_NAMED ? " Ns Ar NAME" : "",
-				 key->deflt ? "Cm" : "Ar", documented(key));
+			snprintf(want, sizeof(want), ".It Ic %.*s%s%s%s No = %s %s\n", (int)base,
+				 key->name, at ? " Ns Ar NAME" : "", at && at[4] ? " Ns Ic " : "",
+				 at ? at + 4 : "", key->deflt ? "Cm" : "Ar", documented(key));
 			matched = strcmp(line, want) == 0;
 			if (matched) {
 				ck_assert_msg(!seen[i], "%s twice", key->name);
@@ -498,11 +535,13 @@ START_TEST(sample)
 			continue;
 		ck_assert_int_eq(sscanf(line, "#%127[^ ] = ", key), 1);
 		for (size_t i = 0; i < conf_n_keys; i++) {
-			size_t base = strlen(conf_keys[i].name);
+			const char *name = conf_keys[i].name, *at = strstr(name, "NAME");
+			size_t base = at ? (size_t)(at - name) : 0, len = strlen(key);
+			size_t after = at ? strlen(at + 4) : 0;
 
-			if (conf_keys[i].type == CONF_NAMED
-				    ? strncmp(key, conf_keys[i].name, base - 4) == 0
-				    : strcmp(key, conf_keys[i].name) == 0)
+			if (at ? strncmp(key, name, base) == 0 && len > base + after &&
+					    strcmp(key + len - after, at + 4) == 0
+			       : strcmp(key, name) == 0)
 				seen[i] = true;
 		}
 		if (strcmp(key, "helper_dir") == 0) /* depends on how it was built */
@@ -525,6 +564,7 @@ START_TEST(sample)
 			      "%s = %s", conf_keys[i].name, have);
 	}
 	ck_assert_uint_eq(conf.n_tls_names, 1);
+	ck_assert_uint_eq(conf.n_domains, 1);
 	conf_release(&conf);
 	conf_release(&deflt);
 }
@@ -558,6 +598,7 @@ int main(void)
 	tcase_add_test(tc, structure);
 	tcase_add_test(tc, accounts);
 	tcase_add_test(tc, manual_page);
+	tcase_add_test(tc, domains);
 	tcase_add_test(tc, manual_ranges);
 	tcase_add_test(tc, sample);
 	tcase_add_test(tc, table);

@@ -110,38 +110,43 @@ static const struct login_row {
 	const char *login, *separators, *domain;
 	int want;
 	const char *first, *second;
+	const char *tls_domain;
 } login_rows[] = {
-	{ "alice", "@", "", 1, "alice", "" },
-	{ "alice", "@", "example.org", 2, "alice", "alice@example.org" },
-	{ "alice@a.org", "@", "example.org", 1, "alice@a.org", "" },
-	{ "alice%a.org", "@", "example.org", 2, "alice%a.org", "alice%a.org@example.org" },
-	{ "alice%a.org", "@+%", "example.org", 1, "alice@a.org", "" },
-	{ "alice+a.org", "@+%", "", 1, "alice@a.org", "" },
-	{ "a+b%c", "@+%", "x", 1, "a@b@c", "" },
-	{ "a@b", "%", "x", 1, "a@b", "" },
-	{ "Alice", "@", "", 1, "Alice", "" },
-	{ "a/b", "@", "", 1, "a/b", "" },
-	{ "%", "@%", "x", 1, "@", "" },
-	{ "", "@", "x", 0, NULL, NULL },
-	{ ".", "@", "x", 0, NULL, NULL },
-	{ "..", "@", "x", 0, NULL, NULL },
-	{ "...", "@", "", 1, "...", "" },
-	{ "/a", "@", "", 0, NULL, NULL },
-	{ "#a", "@", "", 0, NULL, NULL },
-	{ "a b", "@", "", 0, NULL, NULL },
-	{ "a:b", "@", "", 0, NULL, NULL },
-	{ "a\tb", "@", "", 0, NULL, NULL },
-	{ "a\r", "@", "", 0, NULL, NULL },
-	{ "a\nb", "@", "", 0, NULL, NULL },
-	{ "a\177", "@", "", 0, NULL, NULL },
-	{ "\303\244\377", "@", "", 1, "\303\244\377", "" },
+	{ "alice", "@", "", 1, "alice", "", "" },
+	{ "alice", "@", "example.org", 2, "alice", "alice@example.org", "" },
+	{ "alice@a.org", "@", "example.org", 1, "alice@a.org", "", "" },
+	{ "alice%a.org", "@", "example.org", 2, "alice%a.org", "alice%a.org@example.org", "" },
+	{ "alice%a.org", "@+%", "example.org", 1, "alice@a.org", "", "" },
+	{ "alice+a.org", "@+%", "", 1, "alice@a.org", "", "" },
+	{ "a+b%c", "@+%", "x", 1, "a@b@c", "", "" },
+	{ "a@b", "%", "x", 1, "a@b", "", "" },
+	{ "Alice", "@", "", 1, "Alice", "", "" },
+	{ "a/b", "@", "", 1, "a/b", "", "" },
+	{ "%", "@%", "x", 1, "@", "", "" },
+	{ "", "@", "x", 0, NULL, NULL, "" },
+	{ ".", "@", "x", 0, NULL, NULL, "" },
+	{ "..", "@", "x", 0, NULL, NULL, "" },
+	{ "...", "@", "", 1, "...", "", "" },
+	{ "/a", "@", "", 0, NULL, NULL, "" },
+	{ "#a", "@", "", 0, NULL, NULL, "" },
+	{ "a b", "@", "", 0, NULL, NULL, "" },
+	{ "a:b", "@", "", 0, NULL, NULL, "" },
+	{ "a\tb", "@", "", 0, NULL, NULL, "" },
+	{ "a\r", "@", "", 0, NULL, NULL, "" },
+	{ "a\nb", "@", "", 0, NULL, NULL, "" },
+	{ "a\177", "@", "", 0, NULL, NULL, "" },
+	{ "\303\244\377", "@", "", 1, "\303\244\377", "", "" },
+	{ "a", "@", "", 1, "a@t", "", "t" },
+	{ "a", "@", "x", 1, "a@t", "", "t" },
+	{ "a+b", "@+", "x", 1, "a@b", "", "t" },
+	{ "a b", "@", "x", 0, NULL, NULL, "t" },
 };
 
 START_TEST(logins)
 {
 	const struct login_row *r = &login_rows[_i];
 	char names[2][256] = { "", "" };
-	int n = login_candidates(r->login, r->separators, r->domain, names);
+	int n = login_candidates(r->login, r->separators, r->domain, r->tls_domain, names);
 
 	ck_assert_msg(n == r->want, "%s: %d", r->login, n);
 	if (n > 0)
@@ -158,9 +163,9 @@ START_TEST(long_logins)
 	memset(login, 'x', sizeof(login));
 	for (size_t len = 250; len < sizeof(login) - 1; len++) {
 		login[len] = '\0';
-		ck_assert_int_eq(login_candidates(login, "@", "d", names), len <= 253	? 2
-									   : len <= 255 ? 1
-											: 0);
+		ck_assert_int_eq(login_candidates(login, "@", "d", "", names), len <= 253   ? 2
+									       : len <= 255 ? 1
+											    : 0);
 		login[len] = 'x';
 	}
 }
