@@ -423,16 +423,6 @@ int maildrop_uidl_fd(struct maildrop *md)
 	return out_end(&o, err);
 }
 
-void file_stamp_of(const struct stat *st, struct file_stamp *out)
-{
-	*out = (struct file_stamp){
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.mtime_ns = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
-		.ctime_ns = st->st_ctim.tv_sec * INT64_C(1000000000) + st->st_ctim.tv_nsec,
-	};
-}
-
 int maildrop_message(struct maildrop *md, size_t idx, struct maildrop_message *out)
 {
 	if (idx >= maildrop_count(md))

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <sys/stat.h>
 #include "err.h"
+#include "stamp.h"
 #include "spec.h"
 #include "digest.h"
 #include "mbox_lock.h"
@@ -87,14 +88,6 @@ struct uidl_string_ref {
 };
 int maildrop_list_fd(struct maildrop *md);
 int maildrop_uidl_fd(struct maildrop *md);
-
-/* How a file looked when a message was verified. */
-struct file_stamp {
-	uint64_t ino;
-	uint64_t size;
-	int64_t mtime_ns, ctime_ns; /* since the epoch */
-};
-void file_stamp_of(const struct stat *st, struct file_stamp *out);
 
 #define MESSAGE_WIRE_FORM 1 /* every line end is CRLF and the last line is finished */
 #define MESSAGE_NO_DOT	  2 /* no line begins with a dot */

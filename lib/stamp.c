@@ -1,7 +1,7 @@
 /*
  * stamp.c - what the time stamps of a file can prove.
  *
- * Runs in:  maildrop, pop3admin.
+ * Runs in:  maildrop, session, pop3admin.
  * Trusts:   the kernel for the kind of the file system, and the clock as far
  *           as a stamp in its future is never believed.
  */
@@ -13,6 +13,16 @@
 #define MS INT64_C(1000000)
 
 struct stamp_sources stamp_sources;
+
+void file_stamp_of(const struct stat *st, struct file_stamp *out)
+{
+	*out = (struct file_stamp){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.mtime_ns = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec,
+		.ctime_ns = st->st_ctim.tv_sec * INT64_C(1000000000) + st->st_ctim.tv_nsec,
+	};
+}
 
 int64_t stamp_now_ns(void)
 {

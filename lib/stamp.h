@@ -11,8 +11,18 @@
 
 #include <stdint.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #define STAMP_NEVER (-1)
+
+/* How a file looked at some moment: equal stamps mean the same content, as far as stamps can tell.
+ */
+struct file_stamp {
+	uint64_t ino;
+	uint64_t size;
+	int64_t mtime_ns, ctime_ns; /* since the epoch */
+};
+void file_stamp_of(const struct stat *st, struct file_stamp *out);
 
 /* Nanoseconds since the epoch, of the clock that file stamps are made from. */
 int64_t stamp_now_ns(void);
