@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Other POP3 servers, to take unique ids over from: run where they were unpacked,
-never installed.
+"""Other POP3 servers, to take unique ids over from, and launchers: run where they were
+unpacked, never installed.
 
     tests/e2e/oldservers.py fetch DIR     download them from Debian, unpack below DIR
     POP3D_OLD_SERVERS=DIR tests/run import
@@ -25,7 +25,10 @@ PACKAGES = ["dovecot-core", "dovecot-pop3d", "liblua5.4-0", "libexttextcat-2.0-0
             "courier-pop", "courier-authlib", "libcourier-unicode4", "mailutils-pop3d",
             "mailutils-common", "libmailutils9", "libmu-dbm9", "libkyotocabinet16v5", "libmariadb3",
             "libgdbm6", "libpq5", "libgsasl18", "libntlm0", "libltdl7", "libpython3.11",
-            "guile-3.0-libs", "libgc1", "libwrap0", "libnsl2", "liblzo2-2", "popa3d"]
+            "guile-3.0-libs", "libgc1", "libwrap0", "libnsl2", "liblzo2-2", "popa3d",
+            # and what starts a server for each connection (test_launchers.py)
+            "openbsd-inetd", "libbsd0", "libmd0", "libevent-2.1-7", "xinetd", "libtirpc3",
+            "ucspi-tcp", "ipsvd", "socat"]
 ROOT = pathlib.Path(os.environ.get("POP3D_OLD_SERVERS", common.ROOT / "build/oldservers"))
 WAIT = 20
 ACCOUNT_UID = 61200 if common.AS_ROOT else os.geteuid()

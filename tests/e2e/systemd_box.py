@@ -25,6 +25,8 @@ import tempfile
 import time
 import unittest
 
+import common
+
 SYSTEMD = pathlib.Path("/lib/systemd/systemd")
 
 # Runs as PID 1 of the new namespaces, until systemd takes its place.
@@ -159,6 +161,15 @@ class Box:
         inside.parent.mkdir(parents=True, exist_ok=True)
         inside.write_text(text)
         inside.chmod(mode)
+
+    def make(self, target, *words):
+        """Run the project's make, with the root inside as DESTDIR."""
+        done = subprocess.run(
+            ["make", "-s", "-C", str(common.ROOT), target, "BUILD=" + str(common.BUILD),
+             "DESTDIR=" + str(self.root), "NOBUILD=1", *words], capture_output=True, timeout=300,
+            check=False, encoding="utf-8")
+        if done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
 
     def close(self):
         if self.outer and self.outer.poll() is None:

@@ -81,12 +81,7 @@ class Systemd(unittest.TestCase):
 
     @classmethod
     def install(cls):
-        done = subprocess.run(
-            ["make", "-s", "-C", str(common.ROOT), "install", "BUILD=" + str(common.BUILD),
-             "DESTDIR=" + str(cls.box.root), "NOBUILD=1"], capture_output=True, timeout=300,
-            check=False)
-        if done.returncode:
-            raise AssertionError(done.stderr)
+        cls.box.make("install")
         cls.box.run("systemd-sysusers")
         cls.box.run("systemd-tmpfiles", "--create", "pop3d.conf")
         cls.box.run("systemctl", "daemon-reload")
