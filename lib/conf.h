@@ -65,6 +65,8 @@ struct conf {
 	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
 	uint32_t penalty_after;		/* failures */
 	uint32_t penalty_step_ms, penalty_max_ms, penalty_user_max_ms;
+	uint32_t penalty_tls_after; /* broken handshakes */
+	uint32_t penalty_tls_step_ms, penalty_tls_max_ms;
 	uint32_t lock_timeout; /* seconds */
 	uint32_t mbox_locks;   /* enum conf_lock bits */
 	int log_facility;      /* syslog(3) */

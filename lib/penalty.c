@@ -18,15 +18,17 @@
 
 #define MAGIC                                          \
 	{                                              \
-		'p', 'o', 'p', '3', 'd', 'p', 'n', '1' \
+		'p', 'o', 'p', '3', 'd', 'p', 'n', '2' \
 	}
 #define WAYS	8 /* entries that a hash may stand in */
 #define SETS	2048
 #define TRIES	16 /* of a swap that others were faster at */
 #define ENTRIES (WAYS * SETS)
 
+#define KIND_MASK 3
+
 struct entry {
-	uint64_t hash; /* 0: free; its lowest bit says user */
+	uint64_t hash; /* 0: free; its lowest bits say of what, enum penalty_kind */
 	uint64_t until_ms;
 	uint64_t address[2]; /* in network order, IPv4 mapped */
 };
@@ -124,25 +126,40 @@ static bool parse_address(const char *text, uint8_t out[16])
 	return true;
 }
 
-uint64_t penalty_hash_address(const uint8_t key[PENALTY_KEY_LEN], const char *address)
+/* Never 0, whatever the kind. */
+static uint64_t mark(uint64_t hash, enum penalty_kind kind)
+{
+	hash &= ~(uint64_t)KIND_MASK;
+	return (hash ? hash : KIND_MASK + 1) | kind;
+}
+
+static uint64_t hash_address(const uint8_t *key, const char *address, enum penalty_kind kind)
 {
 	uint8_t octets[16];
-	uint64_t hash;
 
 	if (!parse_address(address, octets))
 		return 0;
-	hash = siphash64(key, octets, sizeof(octets)) & ~(uint64_t)1;
-	return hash ? hash : 2;
+	return mark(siphash64(key, octets, sizeof(octets)), kind);
+}
+
+uint64_t penalty_hash_address(const uint8_t key[PENALTY_KEY_LEN], const char *address)
+{
+	return hash_address(key, address, PENALTY_ADDRESS);
+}
+
+uint64_t penalty_hash_handshake(const uint8_t key[PENALTY_KEY_LEN], const char *address)
+{
+	return hash_address(key, address, PENALTY_HANDSHAKE);
 }
 
 uint64_t penalty_hash_user(const uint8_t key[PENALTY_KEY_LEN], const char *name)
 {
-	return siphash64(key, name, strlen(name)) | 1;
+	return mark(siphash64(key, name, strlen(name)), PENALTY_USER);
 }
 
 static struct entry *set_of(const struct penalty *p, uint64_t hash)
 {
-	return &p->table->entries[(hash >> 1) % SETS * WAYS];
+	return &p->table->entries[hash / (KIND_MASK + 1) % SETS * WAYS];
 }
 
 static struct entry *find(const struct penalty *p, uint64_t hash)
@@ -182,19 +199,26 @@ static struct entry *find_or_take(struct penalty *p, uint64_t hash, uint64_t now
 	return NULL;
 }
 
-/* One failure more. */
-static void charge(struct penalty *p, struct entry *e, uint32_t step_ms, uint64_t now_ms)
+/* One failure more, which is forgotten in keep_ms at the latest.  Returns when it is. */
+static uint64_t put_off(struct entry *e, uint32_t step_ms, uint64_t keep_ms, uint64_t now_ms)
 {
-	uint64_t was = load(&e->until_ms), latest = load(&p->table->latest_ms), until = 0;
+	uint64_t was = load(&e->until_ms), until = 0;
 
 	for (int tries = 0; tries < TRIES; tries++) {
 		until = sane(was, now_ms) + step_ms;
-		if (until > now_ms + PENALTY_KEEP_MS)
-			until = now_ms + PENALTY_KEEP_MS;
+		if (until > now_ms + keep_ms)
+			until = now_ms + keep_ms;
 		if (swap(&e->until_ms, &was, until))
 			break;
 	}
-	latest = sane(latest, now_ms);
+	return until;
+}
+
+static void charge(struct penalty *p, struct entry *e, uint32_t step_ms, uint64_t now_ms)
+{
+	uint64_t until = put_off(e, step_ms, PENALTY_KEEP_MS, now_ms);
+	uint64_t latest = sane(load(&p->table->latest_ms), now_ms);
+
 	while (latest < until && !swap(&p->table->latest_ms, &latest, until))
 		;
 }
@@ -226,21 +250,31 @@ uint32_t penalty_look(struct penalty *p, const struct penalty_rules *r, uint64_t
 	return (uint32_t)(wait > user_wait ? wait : user_wait);
 }
 
+/* The entry of an address, with the address; NULL: it is none. */
+static struct entry *take_address(struct penalty *p, uint64_t hash, const char *text,
+				  uint64_t now_ms)
+{
+	struct entry *e = find_or_take(p, hash, now_ms);
+	uint8_t octets[16];
+	uint64_t halves[2];
+
+	if (!e || !parse_address(text, octets))
+		return NULL;
+	memcpy(halves, octets, sizeof(halves));
+	store(&e->address[0], halves[0]);
+	store(&e->address[1], halves[1]);
+	return e;
+}
+
 void penalty_failed(struct penalty *p, const struct penalty_rules *r, uint64_t address,
 		    const char *text, uint64_t user, uint64_t now_ms, bool taken)
 {
-	struct entry *e;
-	uint8_t octets[16];
+	struct entry *e = NULL;
 
-	e = address && !taken ? find_or_take(p, address, now_ms) : NULL;
-	if (e && parse_address(text, octets)) {
-		uint64_t halves[2];
-
-		memcpy(halves, octets, sizeof(halves));
-		store(&e->address[0], halves[0]);
-		store(&e->address[1], halves[1]);
+	if (address && !taken)
+		e = take_address(p, address, text, now_ms);
+	if (e)
 		charge(p, e, r->step_ms, now_ms);
-	}
 	e = user ? find_or_take(p, user, now_ms) : NULL;
 	if (e)
 		charge(p, e, r->step_ms, now_ms);
@@ -259,6 +293,25 @@ void penalty_passed(struct penalty *p, const struct penalty_rules *r, uint64_t a
 		if (swap(&e->until_ms, &was, until))
 			break;
 	}
+}
+
+uint32_t penalty_handshake(const struct penalty *p, const struct penalty_rules *r, uint64_t hash,
+			   uint64_t now_ms)
+{
+	uint64_t wait = wait_of(find(p, hash), r, now_ms);
+
+	return (uint32_t)(wait < r->max_ms ? wait : r->max_ms);
+}
+
+void penalty_handshake_broken(struct penalty *p, const struct penalty_rules *r, uint64_t hash,
+			      const char *address, uint64_t now_ms)
+{
+	uint64_t keep_ms = (uint64_t)r->after * r->step_ms + PENALTY_WAIT_MS;
+	struct entry *e = hash ? take_address(p, hash, address, now_ms) : NULL;
+
+	if (e)
+		put_off(e, r->step_ms, keep_ms < PENALTY_KEEP_MS ? keep_ms : PENALTY_KEEP_MS,
+			now_ms);
 }
 
 static void format_address(const struct entry *e, char out[64])
@@ -285,11 +338,11 @@ int penalty_each(const struct penalty *p, uint64_t now_ms,
 		const struct entry *e = &p->table->entries[i];
 		struct penalty_entry out = { .hash = load(&e->hash) };
 
-		out.user = out.hash & 1;
+		out.kind = (enum penalty_kind)(out.hash & KIND_MASK);
 		out.until_ms = sane(load(&e->until_ms), now_ms);
 		if (!out.hash || out.until_ms == now_ms)
 			continue;
-		if (!out.user)
+		if (out.kind != PENALTY_USER)
 			format_address(e, out.address);
 		err = each(ctx, &out);
 	}

@@ -1,6 +1,8 @@
 /*
  * penalty.h - failed logins remembered across processes: run_dir/penalty, a table
  * of fixed size that every monitor maps, keyed by hashes of address and user.
+ * Broken TLS handshakes of an address are counted apart: they never stand in the
+ * way of a login, only of the next handshake.
  *
  * An entry holds one time: the moment at which all its failures are forgotten.
  * A failure puts it step_ms further away, so it fades at the same pace.  What
@@ -24,13 +26,14 @@
 #define PENALTY_KEY_LEN 16
 #define PENALTY_REFUSED UINT32_MAX
 #define PENALTY_KEEP_MS 3600000 /* no entry is kept longer, however many failures it has */
+#define PENALTY_WAIT_MS 60000	/* no handshake waits for what is older */
 
 struct penalty_table;
 struct penalty {
 	struct penalty_table *table; /* mapped; NULL: not open */
 };
 
-/* penalty_* keys of pop3d.conf(5). */
+/* penalty_* keys of pop3d.conf(5); for handshakes penalty_tls_*, and no user. */
 struct penalty_rules {
 	uint32_t after;	      /* failures that cost nothing */
 	uint32_t step_ms;     /* of each further one; 0: the brake is off */
@@ -55,6 +58,8 @@ uint64_t penalty_now_ms(void);
 uint64_t penalty_hash_address(const uint8_t key[PENALTY_KEY_LEN], const char *address);
 /* The hash of a user's name; never 0. */
 uint64_t penalty_hash_user(const uint8_t key[PENALTY_KEY_LEN], const char *name);
+/* The hash of an address for handshakes; 0 as above. */
+uint64_t penalty_hash_handshake(const uint8_t key[PENALTY_KEY_LEN], const char *address);
 
 /*
  * Before a credential is looked at: the milliseconds to wait, or PENALTY_REFUSED.
@@ -69,8 +74,16 @@ void penalty_failed(struct penalty *p, const struct penalty_rules *r, uint64_t a
 void penalty_passed(struct penalty *p, const struct penalty_rules *r, uint64_t address,
 		    uint64_t now_ms);
 
+/* The milliseconds that a handshake has to wait, at most max_ms. */
+uint32_t penalty_handshake(const struct penalty *p, const struct penalty_rules *r, uint64_t hash,
+			   uint64_t now_ms);
+/* It was broken off.  However many there were, nothing waits any more PENALTY_WAIT_MS later. */
+void penalty_handshake_broken(struct penalty *p, const struct penalty_rules *r, uint64_t hash,
+			      const char *address, uint64_t now_ms);
+
+enum penalty_kind { PENALTY_ADDRESS, PENALTY_USER, PENALTY_HANDSHAKE };
 struct penalty_entry {
-	bool user;	   /* else an address */
+	enum penalty_kind kind;
 	uint64_t hash;	   /* as penalty_hash_*() */
 	char address[64];  /* IPv6 as a network; "" for a user */
 	uint64_t until_ms; /* when it is forgotten */

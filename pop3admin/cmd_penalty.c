@@ -29,7 +29,7 @@ static int note_user(void *ctx, const struct penalty_entry *e)
 {
 	struct names *names = ctx;
 
-	if (!e->user || names->n == names->size)
+	if (e->kind != PENALTY_USER || names->n == names->size)
 		return 0;
 	names->names[names->n][0] = '\0';
 	names->hashes[names->n++] = e->hash;
@@ -78,22 +78,42 @@ static int find_names(struct listing *l, const struct penalty *p)
 	return 0;
 }
 
+/* What pop3d.conf(5) says of entries of this kind. */
+struct bounds {
+	const char *kind;
+	uint32_t after, step_ms, max_ms;
+};
+
+static struct bounds bounds_of(const struct conf *c, enum penalty_kind kind)
+{
+	switch (kind) {
+	case PENALTY_USER:
+		return (struct bounds){ "user", c->penalty_after, c->penalty_step_ms,
+					c->penalty_user_max_ms };
+	case PENALTY_HANDSHAKE:
+		return (struct bounds){ "handshake", c->penalty_tls_after, c->penalty_tls_step_ms,
+					c->penalty_tls_max_ms };
+	default:
+		return (struct bounds){ "address", c->penalty_after, c->penalty_step_ms,
+					c->penalty_max_ms };
+	}
+}
+
 static int print_entry(void *ctx, const struct penalty_entry *e)
 {
 	struct listing *l = ctx;
-	const struct conf *conf = &l->a->conf;
-	uint64_t left = e->until_ms - l->now_ms, step = conf->penalty_step_ms;
-	uint64_t failures = step ? (left + step - 1) / step : 0;
-	uint64_t wait = left > conf->penalty_after * step ? left - conf->penalty_after * step : 0;
-	uint64_t most = e->user ? conf->penalty_user_max_ms : conf->penalty_max_ms;
+	struct bounds b = bounds_of(&l->a->conf, e->kind);
+	uint64_t left = e->until_ms - l->now_ms, free_ms = (uint64_t)b.after * b.step_ms;
+	uint64_t failures = b.step_ms ? (left + b.step_ms - 1) / b.step_ms : 0;
+	uint64_t wait = left > free_ms ? left - free_ms : 0;
 	struct out *out = &l->a->out;
 
 	out_object_begin(out);
-	out_str(out, "kind", e->user ? "user" : "address");
-	out_str(out, "name", e->user ? name_of(&l->names, e->hash) : e->address);
+	out_str(out, "kind", b.kind);
+	out_str(out, "name", e->kind == PENALTY_USER ? name_of(&l->names, e->hash) : e->address);
 	out_u64(out, "failures", failures);
-	out_u64(out, "wait_ms", wait < most ? wait : most);
-	out_bool(out, "refused", !e->user && wait > most);
+	out_u64(out, "wait_ms", wait < b.max_ms ? wait : b.max_ms);
+	out_bool(out, "refused", e->kind == PENALTY_ADDRESS && wait > b.max_ms);
 	out_time(out, "until", (int64_t)(e->until_ms / 1000));
 	out_object_end(out);
 	return 0;
@@ -145,7 +165,9 @@ int cmd_penalty_clear(struct admin *a)
 	if (a->n_pos == 1) {
 		penalty_key(&p, key);
 		hash = penalty_hash_address(key, a->pos[0]);
-		if (!hash)
+		if (hash)
+			penalty_clear(&p, penalty_hash_handshake(key, a->pos[0]));
+		else
 			hash = penalty_hash_user(key, a->pos[0]);
 	}
 	penalty_clear(&p, hash);

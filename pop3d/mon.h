@@ -40,6 +40,7 @@ enum mon_tls_stage {
 	TLS_POSSIBLE, /* the session may ask whether it can be offered */
 	TLS_CHECKING, /* pop3d-tls looks at the certificate */
 	TLS_OFFERED,  /* the session may ask for it */
+	TLS_WAITING,  /* it has asked, and waits for handshakes that were broken off before */
 	TLS_SHAKING,  /* the handshake is under way */
 	TLS_ON,
 };
@@ -50,7 +51,7 @@ struct mon_tls {
 	bool implicit;	     /* -s */
 	bool holds_client;   /* 0 and 1 are still the client, for a tls role to come */
 	bool told;	     /* the log knows why there was no handshake */
-	int64_t deadline_ms; /* of a handshake or a check, monotonic */
+	int64_t deadline_ms; /* of a handshake or a check, or when TLS_WAITING is over; monotonic */
 	uid_t keeper_uid;
 	gid_t keeper_gid;
 	/* what the tls role reported after the handshake; auth is told when it needs it */
@@ -147,6 +148,8 @@ void mon_keeper_event(struct monitor *mon);
 bool mon_tls_pending(const struct monitor *mon);
 /* End it; why is logged, where it is not NULL and nothing was said before. */
 void mon_tls_end(struct monitor *mon, const char *why);
+/* deadline_ms has come: for a handshake or a check, or for one to begin.  0, or a broken pair. */
+int mon_tls_due(struct monitor *mon);
 
 /* mon_auth.c: what the auth role needs, and which one it is. */
 
@@ -164,6 +167,10 @@ int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask);
 /* mon_brake.c: penalties of before; before a question: does auth have to look? */
 int mon_tell_brake(struct monitor *mon);
 int mon_answer_brake(struct monitor *mon, struct ipc_msg *ask);
+/* How long this client's handshake has to wait for those that it broke off before, ms. */
+uint32_t mon_handshake_wait(struct monitor *mon);
+/* It has broken off one more. */
+void mon_handshake_broken(struct monitor *mon);
 
 /* mon_upgrade.c: auth's note that follows a yes, where password_upgrade is set. */
 int mon_take_upgrade(struct monitor *mon, struct ipc_msg *note);

@@ -1,10 +1,13 @@
 /*
- * mon_brake.c - the table of failed logins: this process alone maps it.
+ * mon_brake.c - the table of failed logins and broken handshakes: this process
+ * alone maps it.
  *
  * Runs in:  monitor.
  * Trusts:   of auth's questions the order; the hashes are whatever auth says.
  */
+#include <inttypes.h>
 #include <string.h>
+#include <syslog.h>
 #include "mon.h"
 #include "networks.h"
 
@@ -94,4 +97,51 @@ int mon_answer_brake(struct monitor *mon, struct ipc_msg *ask)
 	ipc_put_u32(ask, wait_ms);
 	ipc_put_raw(ask, key, sizeof(key));
 	return ipc_send(&mon->auth, ask);
+}
+
+static struct penalty_rules rules_of_tls(const struct conf *conf)
+{
+	return (struct penalty_rules){ .after = conf->penalty_tls_after,
+				       .step_ms = conf->penalty_tls_step_ms,
+				       .max_ms = conf->penalty_tls_max_ms };
+}
+
+/* The client's entry; 0: it is not braked. */
+static uint64_t handshake_hash(const struct monitor *mon)
+{
+	uint8_t key[PENALTY_KEY_LEN];
+
+	if (networks_hold(mon->conf->penalty_exempt, mon->address))
+		return 0;
+	penalty_key(&mon->penalty, key);
+	return penalty_hash_handshake(key, mon->address);
+}
+
+uint32_t mon_handshake_wait(struct monitor *mon)
+{
+	struct penalty_rules rules = rules_of_tls(mon->conf);
+	struct pop_why why;
+	uint32_t wait_ms;
+
+	if (rules.step_ms == 0 || rules.max_ms == 0)
+		return 0;
+	if (!mon->penalty.table && penalty_open(&mon->penalty, mon->conf->run_dir, false, &why) < 0)
+		return 0;
+	wait_ms = penalty_handshake(&mon->penalty, &rules, handshake_hash(mon), penalty_now_ms());
+	if (wait_ms > 0) {
+		pop_why(&why, 0, "TLS handshake waits %" PRIu32 " ms: many were broken off",
+			wait_ms);
+		mon_log_drop(mon, LOG_INFO, why.text);
+	}
+	return wait_ms;
+}
+
+void mon_handshake_broken(struct monitor *mon)
+{
+	struct penalty_rules rules = rules_of_tls(mon->conf);
+
+	if (rules.step_ms == 0 || mon->address[0] == '\0' || !ready(mon))
+		return;
+	penalty_handshake_broken(&mon->penalty, &rules, handshake_hash(mon), mon->address,
+				 penalty_now_ms());
 }

@@ -362,14 +362,37 @@ static void keep_deadlines(struct monitor *mon)
 		end_session(mon);
 	if (is_waited_for(mon) && now >= mon->end_by_ms)
 		wait_no_more(mon);
-	if (mon_tls_pending(mon) && now >= mon->tls.deadline_ms)
-		mon_tls_end(mon, "TLS handshake failed: not done in time");
+	if (mon_tls_pending(mon) && now >= mon->tls.deadline_ms && mon_tls_due(mon) < 0) {
+		mon_drop_pair(mon, &mon->session, POP_E_EOF);
+		leave_session(mon);
+	}
 }
 
-static int start_roles(struct monitor *mon)
+/*
+ * Implicit TLS of a client that broke handshakes off: it waits before anything is
+ * started for it.  False when it goes away, or we have to.
+ */
+static bool hold_handshake(struct monitor *mon, const sigset_t *unblocked)
+{
+	int64_t until_ms = fs_now_ms() + mon_handshake_wait(mon), left;
+
+	while ((left = until_ms - fs_now_ms()) > 0) {
+		struct pollfd client = { .fd = 0, .events = POLLRDHUP };
+		struct timespec ts = { left / 1000, left % 1000 * 1000000L };
+
+		if (ppoll(&client, 1, &ts, unblocked) > 0 || got_term)
+			return false;
+	}
+	return true;
+}
+
+/* EX_OK without a session: the client has gone, or we have to. */
+static int start_roles(struct monitor *mon, const sigset_t *unblocked)
 {
 	int plain_fd = -1, err;
 
+	if (mon->tls.implicit && !hold_handshake(mon, unblocked))
+		return EX_OK;
 	if (mon->tls.implicit && mon_start_tls(mon, &plain_fd) < 0)
 		return EX_CONFIG;
 	err = mon_start_session(mon, plain_fd);
@@ -390,8 +413,8 @@ int mon_run(struct monitor *mon)
 	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
 	catch_signals(&unblocked); /* from the first role on: the client sees its greeting early */
-	status = start_roles(mon);
-	if (status != EX_OK)
+	status = start_roles(mon, &unblocked);
+	if (status != EX_OK || mon->session.fd < 0)
 		return status;
 	if (mon_start_auth(mon) < 0)
 		end_session(mon);

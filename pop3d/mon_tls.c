@@ -292,25 +292,48 @@ static int end_check(struct monitor *mon, const struct mon_verdict *v, bool reme
 	return judge(mon, v);
 }
 
+/* The session has waited for it long enough. */
+static int begin_stls(struct monitor *mon)
+{
+	struct ipc_msg m;
+	int fd = -1, err = mon_start_tls(mon, &fd);
+
+	mon_release_client(mon);
+	ipc_start(&m, IPC_TLS_ANSWER);
+	ipc_put_u8(&m, err == 0 ? VERDICT_OK : VERDICT_TEMP);
+	if (err == 0)
+		ipc_put_fd(&m, fd);
+	else
+		mon->tls.stage = TLS_OFF;
+	err = ipc_send(&mon->session, &m);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 int mon_answer_tls(struct monitor *mon, struct ipc_msg *ask)
 {
-	int fd = -1, err;
+	uint32_t wait_ms;
 
 	ipc_get_u8(ask);
 	if (ipc_end(ask) < 0 || mon->tls.stage != TLS_OFFERED)
 		return POP_E_CORRUPT;
-	err = mon_start_tls(mon, &fd);
-	mon_release_client(mon);
-	ipc_start(ask, IPC_TLS_ANSWER);
-	ipc_put_u8(ask, err == 0 ? VERDICT_OK : VERDICT_TEMP);
-	if (err == 0)
-		ipc_put_fd(ask, fd);
-	else
-		mon->tls.stage = TLS_OFF;
-	err = ipc_send(&mon->session, ask);
-	if (fd >= 0)
-		close(fd);
-	return err;
+	wait_ms = mon_handshake_wait(mon);
+	if (wait_ms == 0)
+		return begin_stls(mon);
+	mon->tls.stage = TLS_WAITING;
+	mon->tls.deadline_ms = fs_now_ms() + wait_ms;
+	return 0;
+}
+
+int mon_tls_due(struct monitor *mon)
+{
+	if (mon->tls.stage == TLS_WAITING)
+		return begin_stls(mon);
+	if (mon->tls.stage == TLS_SHAKING)
+		mon_handshake_broken(mon);
+	mon_tls_end(mon, "TLS handshake failed: not done in time");
+	return 0;
 }
 
 /* Is there a pair for the server name?  The keys go to the keeper before tls hears of it. */
@@ -412,6 +435,7 @@ static int take_tls(struct monitor *mon, struct ipc_msg *m)
 	case IPC_TLS_DONE:
 		return take_done(mon, m);
 	case IPC_TLS_BROKEN:
+		mon_handshake_broken(mon);
 		return take_text(mon, m, LOG_INFO, "TLS handshake failed");
 	case IPC_TLS_NOTE:
 		return take_text(mon, m, ipc_get_u8(m), "TLS");
@@ -464,14 +488,19 @@ void mon_keeper_event(struct monitor *mon)
 
 bool mon_tls_pending(const struct monitor *mon)
 {
-	return mon->tls.pair.fd >= 0 &&
-	       (mon->tls.stage == TLS_SHAKING || mon->tls.stage == TLS_CHECKING);
+	return mon->tls.stage == TLS_WAITING ||
+	       (mon->tls.pair.fd >= 0 &&
+		(mon->tls.stage == TLS_SHAKING || mon->tls.stage == TLS_CHECKING));
 }
 
 void mon_tls_end(struct monitor *mon, const char *why)
 {
 	if (!mon_tls_pending(mon))
 		return;
+	if (mon->tls.stage == TLS_WAITING) {
+		mon->tls.stage = TLS_OFF;
+		return;
+	}
 	if (why && !mon->tls.told)
 		mon_log_drop(mon, LOG_INFO, why);
 	mon->tls.told = true;

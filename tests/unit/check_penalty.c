@@ -109,7 +109,7 @@ static int count_each(void *ctx, const struct penalty_entry *e)
 {
 	size_t *n = ctx;
 
-	if (!e->user)
+	if (e->kind != PENALTY_USER)
 		ck_assert_str_eq(e->address, "192.0.2.1");
 	(*n)++;
 	return 0;
@@ -132,6 +132,37 @@ START_TEST(test_list_and_clear)
 	penalty_each(&table, now, count_each, &n);
 	ck_assert_uint_eq(n, 0);
 	ck_assert_uint_eq(look(), 0);
+}
+END_TEST
+
+/* Handshakes are counted apart, wait no longer than they may, and are forgotten soon. */
+START_TEST(test_handshakes)
+{
+	uint64_t hash, logins;
+
+	open_table();
+	hash = penalty_hash_handshake(key, "192.0.2.1");
+	logins = now;
+	ck_assert_uint_ne(hash, addr);
+	ck_assert_uint_eq(penalty_hash_handshake(key, ""), 0);
+	for (int i = 0; i < 2; i++)
+		penalty_handshake_broken(&table, &rules, hash, "192.0.2.1", now);
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 0);
+	penalty_handshake_broken(&table, &rules, hash, "192.0.2.1", now);
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 1000);
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now + 600), 400);
+	for (int i = 0; i < 1000; i++)
+		penalty_handshake_broken(&table, &rules, hash, "192.0.2.1", now);
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 3000);
+	ck_assert(!penalty_live(&table, logins)); /* no login has to ask */
+	ck_assert_uint_eq(look(), 0);
+	now += PENALTY_WAIT_MS - 100;
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 100);
+	now += 100;
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 0);
+	penalty_handshake_broken(&table, &rules, 0, "", now); /* who has no address */
+	fail_times(5);
+	ck_assert_uint_eq(penalty_handshake(&table, &rules, hash, now), 0);
 }
 END_TEST
 
@@ -254,6 +285,7 @@ int main(void)
 	tcase_add_test(tc, test_bound);
 	tcase_add_test(tc, test_addresses);
 	tcase_add_test(tc, test_list_and_clear);
+	tcase_add_test(tc, test_handshakes);
 	tcase_add_test(tc, test_flood);
 	tcase_add_test(tc, test_at_once);
 	tcase_add_test(tc, test_damaged);

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""TLS handshakes that are broken off: what is left of them, and what they cost their address."""
+import json
+import signal
+import time
+
+import common
+import test_tls
+
+
+class Brake(test_tls.TlsCase):
+    RULES = {"penalty_tls_after": 2, "penalty_tls_step": 25, "penalty_tls_max": "1.2",
+             "penalty_exempt": "no"}
+
+    def break_off(self, site, times=1):
+        """Connections like a health check's: they say nothing, or what is no TLS."""
+        for number in range(times):
+            session = site.start("-s", transport="tcp")
+            if number % 2:
+                session.send(b"GET / HTTP/1.0\r\n\r\n")
+            session.close()
+            session.wait(None)
+
+    def entries(self, site):
+        return [(row["kind"], row["name"], row["failures"], row["wait_ms"], row["refused"])
+                for row in json.loads(site.admin("--json", "penalty", "list"))]
+
+    def waits(self, site):
+        return site.log_text().count("TLS handshake waits")
+
+    def test_both_ports(self):
+        """After the free ones the next handshake waits, whichever way it comes; logins do not."""
+        site = self.open(**self.RULES)
+        self.break_off(site, 2)
+        self.connect(site).login().quit()
+        self.assertEqual(self.waits(site), 0)
+        self.break_off(site)
+        self.assertEqual(self.entries(site), [("handshake", "127.0.0.1", 3, 1200, False)])
+        for way in (self.connect, self.stls):
+            began = time.monotonic()
+            way(site).login(greeting=way == self.connect).quit()
+            self.assertGreater(time.monotonic() - began, 1.1)
+        self.assertEqual(self.waits(site), 2)
+        site.login(transport="tcp").quit()  # plain: nothing stands in its way
+        site.admin("penalty", "clear", "127.0.0.1")
+        self.assertEqual(self.entries(site), [])
+        self.connect(site).login().quit()
+        self.assertEqual(self.waits(site), 2)
+
+    def test_nobody_is_locked_out(self):
+        """However many there were: the wait has its bound, and no handshake is refused."""
+        site = self.open(**dict(self.RULES, penalty_tls_max="0.3"))
+        self.break_off(site, 12)
+        (kind, _, failures, wait_ms, refused), = self.entries(site)
+        self.assertEqual((kind, refused), ("handshake", False))
+        self.assertLessEqual(failures, 5)  # a minute and the free ones, in steps
+        self.assertEqual(wait_ms, 300)
+        self.connect(site).login().quit()
+
+    def test_failed_stls_counts(self):
+        site = self.open(**self.RULES)
+        session = site.start(transport="tcp")
+        session.greeting()
+        session.expect("STLS", "+OK...")
+        session.send(b"QUIT\r\n" * 10)
+        session.close()
+        session.wait(None)
+        self.assertEqual([entry[:3] for entry in self.entries(site)],
+                         [("handshake", "127.0.0.1", 1)])
+
+    def test_wait_is_broken_off(self):
+        """A client that goes while it waits, and SIGTERM: all ends at once, nothing is left."""
+        site = self.open(**dict(self.RULES, penalty_tls_after=0, penalty_tls_max=30))
+        self.break_off(site)
+        for implicit in (True, False):
+            session = self.waiting(site, implicit)
+            session.process.send_signal(signal.SIGTERM)
+            session.wait(None, 20)
+        session = self.waiting(site, implicit=True)
+        session.close()
+        session.wait(None, 20)
+
+    def waiting(self, site, implicit):
+        before = self.waits(site)
+        session = site.start(*["-s"] * implicit, transport="tcp")
+        if not implicit:
+            session.greeting()
+            session.send(b"STLS\r\n")
+        common.poll("it waits", lambda: self.waits(site) > before)
+        return session
+
+    def test_exempt_and_off(self):
+        """Loopback is exempt by default; with penalty_tls_step = 0 nothing is counted."""
+        for options in ({"penalty_tls_after": 0}, dict(self.RULES, penalty_tls_step=0)):
+            site = self.open(**options)
+            self.break_off(site, 3)
+            self.connect(site).login().quit()
+            self.assertEqual(self.waits(site), 0)
+            self.assertEqual(self.entries(site), [])
+
+    def test_good_ones_cost_nothing(self):
+        site = self.open(**self.RULES)
+        for _ in range(4):
+            self.connect(site).login().quit()
+        self.assertFalse((site.top / "run/penalty").exists())
+
+
+if __name__ == "__main__":
+    common.main()
