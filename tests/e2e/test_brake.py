@@ -99,7 +99,8 @@ class Brake(Case):
         site = self.open(**dict(self.RULES, penalty_step="0.5", penalty_max="3"))
         for user in "abc":
             self.attempt(site, user, address="192.0.2.7")
-        stop = time.monotonic() + 6
+        began = time.monotonic()
+        stop = began + 6
         judged, refused = [], []
 
         def guess(number):
@@ -118,8 +119,9 @@ class Brake(Case):
         self.assertTrue(answer.startswith(b"+OK"), answer)
         self.assertLess(took, 3)
         self.assertTrue(refused)
-        # 6 s and what was already promised, one in 0.5 s; some slack for the start
-        self.assertLess(len(judged), (6 + 3) / 0.5 + 6, (len(judged), len(refused)))
+        # one in 0.5 s, however long the machine took; some slack for the start
+        lasted = max(judged) - began
+        self.assertLess(len(judged), lasted / 0.5 + 10, (lasted, len(judged), len(refused)))
         self.assertGreater(len(judged), 4)
 
     def test_right_ones_cost_nothing(self):
