@@ -61,6 +61,7 @@ struct conf {
 	uint32_t login_delay_max; /* seconds that a user's own may be, 0: it does not count */
 	uint32_t expire;	  /* days, or CONF_EXPIRE_NEVER */
 	uint32_t expire_min;	  /* days that a user's own is at least; never: it does not count */
+	uint32_t expire_unread;	  /* days, or CONF_EXPIRE_NEVER */
 	uint32_t max_auth_failures;
 	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
 	uint32_t penalty_after;		/* failures */
@@ -147,6 +148,16 @@ const char *conf_name(const struct conf *conf, const struct conf_key *key, size_
  * Returns its length or POP_E_LONG.  A key with a NAME has no single value: "".
  */
 int conf_format(const struct conf *conf, const struct conf_key *key, char *out, size_t size);
+
+/*
+ * The fewest days that mail stays, as CAPA announces it, where retrieved mail stays
+ * `expire` days (conf->expire, or a user's own): CONF_EXPIRE_NEVER where nothing expires.
+ * Source: RFC 2449 section 6.7, the smallest period under any condition.
+ */
+static inline uint32_t conf_expire_least(const struct conf *conf, uint32_t expire)
+{
+	return conf->expire_unread < expire ? conf->expire_unread : expire;
+}
 
 /*
  * A user given as a name of /etc/passwd or a number; the group is the one of

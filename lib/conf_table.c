@@ -215,6 +215,8 @@ const struct conf_key conf_keys[] = {
 	  "days that a message is kept after its first retrieval", NULL },
 	{ "expire_min", CONF_DAYS, AT(expire_min), "never", 0, 36500, NULL,
 	  "the shortest time of users' own options; never: they do not count", NULL },
+	{ "expire_unread", CONF_DAYS, AT(expire_unread), "never", 1, 36500, NULL,
+	  "days that a message is kept that nobody retrieves", NULL },
 	{ "max_auth_failures", CONF_NUMBER, AT(max_auth_failures), "3", 1, 100, NULL,
 	  "wrong credentials before the connection is closed", NULL },
 	{ "auth_failure_delay", CONF_SECONDS_MS, AT(auth_failure_delay_ms), "2", 0, 60000, NULL,

@@ -114,6 +114,7 @@ int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);
 int cmd_maildrop_check(struct admin *a);
 int cmd_maildrop_repair(struct admin *a);
+int cmd_maildrop_expire(struct admin *a);
 int cmd_uidl_list(struct admin *a);
 int cmd_uidl_check(struct admin *a);
 int cmd_uidl_rebuild(struct admin *a);

@@ -182,6 +182,8 @@ static int work_repair(struct owner *o, void *ctx, struct pop_why *why)
 		err = state_names(m.r.t->state_fd, "index.", mend_temporary, &m);
 	if (!err)
 		err = state_names(m.r.t->state_fd, "uidl.new", mend_temporary, &m);
+	if (!err)
+		err = state_names(m.r.t->state_fd, "seen.new", mend_temporary, &m);
 	return err ? err : mend_index(&m);
 }
 

@@ -23,6 +23,7 @@ enum record_type {
 	REC_EXPORT,   /* u64 msgno, u64 octets, str uidl, str digest, str plain, in hex */
 	REC_CHANGE,   /* u64 msgno, str old id, str new id */
 	REC_REPAIR,   /* str: what was mended, or would be */
+	REC_EXPIRED,  /* u64 1: nobody had retrieved it, u64 octets, str uidl */
 	REC_END,      /* u64 -code, u64 errno, str why; nothing follows */
 };
 

@@ -9,6 +9,7 @@
 #include "user_domain.h"
 #include "fsutil.h"
 #include "session_lock.h"
+#include "user_options.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -176,6 +177,7 @@ int target_open(struct admin *a, const char *name, bool create, struct target *t
 	memcpy(t->name, u.name, sizeof(t->name));
 	t->uid = u.uid;
 	t->gid = u.gid;
+	t->expire = user_expire(&a->conf, &u);
 	status = check_identity(a, &u);
 	if (!status) {
 		err = user_spec(a, &u, &t->spec, &why);

@@ -31,6 +31,7 @@ struct target {
 	struct admin *a;
 	char name[USER_NAME_MAX + 1];
 	uint32_t uid, gid;
+	uint32_t expire; /* days after the first retrieval, as CAPA announces it to this user */
 	struct spec spec;
 	int state_fd; /* O_PATH; -1: there is none yet */
 	char state_name[STATE_NAME_MAX + 1];

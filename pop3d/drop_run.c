@@ -88,6 +88,7 @@ static int lock_and_open(struct drop *d, struct pop_why *why)
 		d->delayed = true;
 		return err;
 	}
+	d->keeps_seen = conf_expire_least(conf, d->start->expire) != CONF_EXPIRE_NEVER;
 	d->env = (struct maildrop_env){
 		.spec = d->start->spec,
 		.state_fd = d->start->state_fd,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "drop.h"
 #include "fsutil.h"
+#include "seen.h"
 
 static int answer_list(struct drop *d, struct ipc_msg *m)
 {
@@ -118,8 +119,9 @@ static int answer_quit(struct drop *d, struct ipc_msg *m)
 {
 	uint64_t marked = ipc_get_u64(m);
 	int fd = m->n_fds > 0 ? ipc_take_fd(m) : -1, err = ipc_end(m);
+	struct seen_lines lines = { .len = 0 };
 	struct pop_why why = { "" };
-	uint8_t *maps = NULL;
+	uint8_t *maps = NULL, *retrieved = NULL;
 	size_t removed = 0;
 
 	if (err == 0 && fd >= 0)
@@ -128,9 +130,12 @@ static int answer_quit(struct drop *d, struct ipc_msg *m)
 		err = POP_E_CORRUPT;
 	if (err == POP_E_CORRUPT)
 		goto out;
-	if (err == 0 && maps)
-		err = maildrop_expunge(d->md, maps, maps + (maildrop_count(d->md) + 7) / 8,
-				       &removed, &why);
+	if (err == 0 && maps) {
+		retrieved = maps + (maildrop_count(d->md) + 7) / 8;
+		drop_seen_begin(d, &lines, retrieved, maps);
+		err = maildrop_expunge(d->md, maps, d->env.mark_seen ? retrieved : NULL, &removed,
+				       &why);
+	}
 	if (err < 0)
 		drop_note(d, 3, why.text[0] ? why.text : pop_strerror(err));
 	ipc_start(m, IPC_QUIT_ANSWER);
@@ -138,6 +143,7 @@ static int answer_quit(struct drop *d, struct ipc_msg *m)
 	ipc_put_u64(m, removed);
 	err = ipc_send(&d->session, m);
 	maildrop_save(d->md);
+	drop_seen_end(d, &lines);
 out:
 	free(maps);
 	if (fd >= 0)
@@ -145,11 +151,32 @@ out:
 	return err;
 }
 
+/* The session ended without QUIT. */
+static int take_retrieved(struct drop *d, struct ipc_msg *m)
+{
+	uint64_t retrieved = ipc_get_u64(m);
+	int fd = ipc_take_fd(m), err = ipc_end(m);
+	struct seen_lines lines = { .len = 0 };
+	uint8_t *maps = NULL;
+
+	if (err == 0)
+		err = take_bitmaps(d, fd, retrieved, &maps);
+	if (err == 0) {
+		drop_seen_begin(d, &lines, maps + (maildrop_count(d->md) + 7) / 8, NULL);
+		drop_seen_end(d, &lines);
+	}
+	free(maps);
+	if (fd >= 0)
+		close(fd);
+	return err == POP_E_CORRUPT ? err : 0;
+}
+
 /*
  * Wait for a request of the session's.  The monitor says nothing unasked: what is
- * there of it is its end, or the word that the session hangs.
+ * there of it is its end, or the word that the session hangs.  What the session has
+ * said last is still to be read then (*last).
  */
-static int wait_request(struct drop *d)
+static int wait_request(struct drop *d, bool *last)
 {
 	struct pollfd fds[2] = { { .fd = d->session.fd, .events = POLLIN },
 				 { .fd = d->monitor.fd, .events = POLLIN } };
@@ -157,19 +184,28 @@ static int wait_request(struct drop *d)
 	while (poll(fds, 2, -1) < 0)
 		if (errno != EINTR)
 			return POP_E_SYS;
-	return fds[1].revents ? POP_E_EOF : 0;
+	*last = fds[1].revents != 0;
+	return *last && !(fds[0].revents & POLLIN) ? POP_E_EOF : 0;
 }
 
 int drop_serve(struct drop *d)
 {
 	struct ipc_msg m;
+	bool last;
 	int err;
 
 	for (;;) {
 		drop_retry_dotlock(d);
-		if ((err = wait_request(d)) < 0 || (err = ipc_recv(&d->session, &m)) < 0)
+		if ((err = wait_request(d, &last)) < 0 || (err = ipc_recv(&d->session, &m)) < 0)
 			break;
-		if (m.type == IPC_LIST_ASK) {
+		if (m.type == IPC_RETRIEVED) {
+			err = take_retrieved(d, &m);
+			break;
+		}
+		if (last) {
+			ipc_wipe(&m);
+			err = POP_E_EOF;
+		} else if (m.type == IPC_LIST_ASK) {
 			err = answer_list(d, &m);
 		} else if (m.type == IPC_MESSAGE_ASK) {
 			err = answer_message(d, &m);

@@ -67,6 +67,7 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	[IPC_MESSAGE_ANSWER]  = { "MESSAGE_ANSWER",  DRP, SES, ANSWER,  PH_TRANS, 3, 2048,    0, IPC_BATCH_MAX, 0, 0 },
 	[IPC_QUIT_ASK]        = { "QUIT_ASK",        SES, DRP, REQUEST, PH_TRANS, 8, 8,       0, 1, 1,    IPC_QUIT_ANSWER },
 	[IPC_QUIT_ANSWER]     = { "QUIT_ANSWER",     DRP, SES, ANSWER,  PH_TRANS, 9, 9,       0, 0, 1,    0 },
+	[IPC_RETRIEVED]       = { "RETRIEVED",       SES, DRP, NOTE,    PH_TRANS, 8, 8,       1, 1, 1,    0 },
 	[IPC_DIGEST_ASK]      = { "DIGEST_ASK",      DRP, DIG, REQUEST, ANY,      9, 9,       2, 2, 0,    IPC_DIGEST_ANSWER },
 	[IPC_DIGEST_ANSWER]   = { "DIGEST_ANSWER",   DIG, DRP, ANSWER,  ANY,      9, 9,       0, 1, 0,    0 },
 	[IPC_TLS_OFFER_ASK]     = { "TLS_OFFER_ASK",    SES, MON, REQUEST, PH_AUTH, 1, 1,        0, 0,  2,   IPC_TLS_OFFER_ANSWER },

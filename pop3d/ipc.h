@@ -18,7 +18,7 @@
 #include "mechs.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	5
+#define IPC_VERSION	6
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -87,6 +87,7 @@ enum ipc_type {
 	IPC_MESSAGE_ANSWER, /* u8 verdict; u8 n; u8 shared; n records; fds: one (shared) or n */
 	IPC_QUIT_ASK,	    /* u64 messages marked; fd where any bit is set: two bitmaps, sealed */
 	IPC_QUIT_ANSWER,    /* u8 verdict; u64 removed */
+	IPC_RETRIEVED, /* note: u64 messages retrieved; fd: as for QUIT_ASK. The end without QUIT */
 	/* maildrop and digest helper */
 	IPC_DIGEST_ASK,	   /* u8 kind; u64 n; fds: what to read, the items (sealed) */
 	IPC_DIGEST_ANSWER, /* u8 verdict; u64 n; fd: n digests of 16 bytes, sealed */

@@ -233,6 +233,7 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 			.spec = mon->login.spec,
 			.read_only = mon->login.options & USER_READ_ONLY,
 			.login_delay = mon->login.login_delay,
+			.expire = mon->login.expire,
 			.show_after = mon->login.show_after,
 		};
 		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);

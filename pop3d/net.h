@@ -32,11 +32,12 @@ enum reply {
 /* The client's connection and its buffers. */
 struct net_io {
 	int in, out;
-	bool socket;   /* out is one: send() can be told not to wait */
-	int wait_ms;   /* idle_timeout */
-	int watch[2];  /* pairs whose end ends the session; -1: none */
-	bool skipping; /* the rest of a too long line is being dropped */
-	bool cut;      /* an answer was not sent whole: nothing may follow it */
+	bool socket;	/* out is one: send() can be told not to wait */
+	int wait_ms;	/* idle_timeout */
+	int watch[2];	/* pairs whose end ends the session; -1: none */
+	bool skipping;	/* the rest of a too long line is being dropped */
+	bool cut;	/* an answer was not sent whole: nothing may follow it */
+	uint64_t reads; /* how often the client was heard, each time after it had its answers */
 	size_t in_start, in_end;
 	size_t out_len;
 	uint64_t sent; /* octets */
@@ -75,9 +76,16 @@ struct net {
 	uint32_t login_delay, expire; /* of whoever is logged in; before, of the configuration */
 	uint64_t count, octets;	      /* as opened */
 	uint64_t deleted, deleted_octets;
+	bool keeps_seen; /* retrieved messages are told to the maildrop role */
 	uint64_t seen;	 /* messages retrieved */
-	uint8_t *maps;	 /* two bitmaps of count bits: deleted, then retrieved */
-	size_t map_size; /* bytes of one */
+	/*
+	 * Bitmaps of count bits: deleted, retrieved and, where keeps_seen, what was sent but
+	 * maybe not yet taken; the client has it once it was heard again (io.reads).
+	 */
+	uint8_t *maps;
+	size_t map_size;	   /* bytes of one */
+	size_t sent_from, sent_to; /* bytes of the third with bits set: [from, to) */
+	uint64_t sent_reads;	   /* io.reads when the last of them was answered */
 	struct net_list list, uidls;
 	unsigned lists_asked; /* how often, for both */
 	struct net_window window;
@@ -159,7 +167,12 @@ net_handler cmd_retr, cmd_top;
 /* net_trans.c: a message number of an undeleted message; 0, or answered -ERR (*reply). */
 int net_msgno(struct net *n, const char *word, size_t len, uint64_t *idx, enum reply *reply);
 bool net_is_deleted(const struct net *n, uint64_t idx);
-void net_mark_retrieved(struct net *n, uint64_t idx);
+/* A message was answered whole; it is retrieved once the client was heard again. */
+void net_mark_sent(struct net *n, uint64_t idx);
+/* A line of the client's has come: what was sent before it was heard is retrieved. */
+void net_confirm_sent(struct net *n);
+/* The session ends without QUIT: tell the maildrop role what was retrieved. */
+void net_tell_retrieved(struct net *n);
 /* net_list.c: octets of a message; 0 or a negative code. */
 int net_octets(struct net *n, uint64_t idx, uint64_t *octets);
 

@@ -45,6 +45,7 @@ static void limits(const struct net *n, char *out, size_t size)
 	if (delay > 0 || delays_differ)
 		len = snprintf(out, size, "LOGIN-DELAY %u%s\r\n", delay,
 			       before && delays_differ ? " USER" : "");
+	expire = conf_expire_least(conf, expire);
 	if (expire != CONF_EXPIRE_NEVER)
 		snprintf(days, sizeof(days), "%u", expire);
 	snprintf(out + len, size - (size_t)len, "EXPIRE %s%s\r\n", days,
@@ -125,7 +126,9 @@ static enum reply open_transaction(struct net *n, struct ipc_msg *m)
 		return net_fail(n, POP_E_CORRUPT);
 	ipc_init(&n->drop, ipc_take_fd(m), ROLE_SESSION, ROLE_MAILDROP, PH_TRANS);
 	n->map_size = (size_t)(n->count + 7) / 8;
-	n->maps = calloc(2, n->map_size + 1);
+	n->keeps_seen =
+		n->conf->mark_seen || conf_expire_least(n->conf, n->expire) != CONF_EXPIRE_NEVER;
+	n->maps = calloc(n->keeps_seen ? 3 : 2, n->map_size + 1);
 	if (!n->maps || ipc_end(m) < 0)
 		return net_fail(n, POP_E_CORRUPT);
 	n->io.watch[1] = n->drop.fd;

@@ -133,6 +133,7 @@ static int fill(struct net_io *io, int64_t *until_ms)
 	if (n <= 0)
 		return POP_E_EOF;
 	io->in_end += (size_t)n;
+	io->reads++;
 	return 0;
 }
 

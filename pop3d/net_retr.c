@@ -257,7 +257,7 @@ enum reply cmd_retr(struct net *n, const struct net_args *args)
 	r = send_message(n, idx, &cut);
 	if (r == REPLY_OK) {
 		n->n_retr++;
-		net_mark_retrieved(n, idx);
+		net_mark_sent(n, idx);
 	}
 	return r;
 }

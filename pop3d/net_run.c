@@ -38,6 +38,7 @@ static enum reply next_command(struct net *n)
 
 	if (err < 0 && err != POP_E_LONG && err != POP_E_SYNTAX)
 		return net_no_line(n, err);
+	net_confirm_sent(n);
 	r = net_command(n, line, err);
 	explicit_bzero(line, sizeof(line));
 	n->errs = r == REPLY_ERR ? n->errs + 1 : 0;
@@ -82,6 +83,8 @@ int net_run(const struct net_start *start)
 	r = greet(n);
 	while (r == REPLY_OK || r == REPLY_ERR)
 		r = next_command(n);
+	if (n->reason != END_QUIT)
+		net_tell_retrieved(n);
 	/* the maildrop role ends with its pair: the lock is free while we still drain */
 	n->io.watch[1] = -1;
 	ipc_close(&n->drop);

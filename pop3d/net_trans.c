@@ -14,14 +14,61 @@ bool net_is_deleted(const struct net *n, uint64_t idx)
 	return n->maps[idx / 8] >> (idx % 8) & 1;
 }
 
-void net_mark_retrieved(struct net *n, uint64_t idx)
+void net_mark_sent(struct net *n, uint64_t idx)
 {
-	uint8_t *byte = &n->maps[n->map_size + idx / 8];
-	uint8_t bit = (uint8_t)(1U << (idx % 8));
+	size_t at = (size_t)(idx / 8);
 
-	if (!(*byte & bit))
-		n->seen++;
-	*byte |= bit;
+	if (!n->keeps_seen)
+		return;
+	n->maps[2 * n->map_size + at] |= (uint8_t)(1U << (idx % 8));
+	if (n->sent_to == 0 || at < n->sent_from)
+		n->sent_from = at;
+	if (at >= n->sent_to)
+		n->sent_to = at + 1;
+	n->sent_reads = n->io.reads;
+}
+
+static void take_sent(struct net *n)
+{
+	uint8_t *retrieved = n->maps + n->map_size, *sent = n->maps + 2 * n->map_size;
+
+	for (size_t at = n->sent_from; at < n->sent_to; at++) {
+		n->seen += (unsigned)__builtin_popcount(sent[at] & ~(unsigned)retrieved[at]);
+		retrieved[at] |= sent[at];
+		sent[at] = 0;
+	}
+	n->sent_to = 0;
+}
+
+void net_confirm_sent(struct net *n)
+{
+	/* commands that came together are no word that their answers arrived */
+	if (n->sent_to > 0 && n->io.reads > n->sent_reads)
+		take_sent(n);
+}
+
+/* Both bitmaps for the maildrop role.  A descriptor or POP_E_SYS. */
+static int maps_fd(const struct net *n)
+{
+	return fs_sealed_memfd("pop3d-quit", n->maps, n->map_size * 2);
+}
+
+void net_tell_retrieved(struct net *n)
+{
+	struct ipc_msg m;
+	int fd;
+
+	if (n->phase != PH_TRANS || n->seen == 0 || n->drop.fd < 0)
+		return;
+	memset(n->maps, 0, n->map_size); /* nothing is deleted */
+	fd = maps_fd(n);
+	if (fd < 0)
+		return;
+	ipc_start(&m, IPC_RETRIEVED);
+	ipc_put_u64(&m, n->seen);
+	ipc_put_fd(&m, fd);
+	ipc_send(&n->drop, &m);
+	close(fd);
 }
 
 int net_msgno(struct net *n, const char *word, size_t len, uint64_t *idx, enum reply *reply)
@@ -86,20 +133,21 @@ enum reply cmd_rset(struct net *n, const struct net_args *args)
 /* Ask for the one expunge.  0 only where all of it was done. */
 static int expunge(struct net *n)
 {
-	uint64_t retrieved = n->conf->mark_seen ? n->seen : 0, removed;
+	uint64_t removed;
 	struct ipc_msg m;
 	uint8_t verdict;
 	int fd = -1, err;
 
-	if (n->deleted + retrieved == 0)
+	/* its last words are that it has what was sent before, if only it could be sent */
+	if (n->sent_to > 0 && net_flush(&n->io) == 0)
+		take_sent(n);
+	if (n->deleted + n->seen == 0)
 		return 0;
-	if (retrieved == 0)
-		memset(n->maps + n->map_size, 0, n->map_size);
-	fd = fs_sealed_memfd("pop3d-quit", n->maps, n->map_size * 2);
+	fd = maps_fd(n);
 	if (fd < 0)
 		return fd;
 	ipc_start(&m, IPC_QUIT_ASK);
-	ipc_put_u64(&m, n->deleted + retrieved);
+	ipc_put_u64(&m, n->deleted + n->seen);
 	ipc_put_fd(&m, fd);
 	err = ipc_call(&n->drop, &m);
 	close(fd);

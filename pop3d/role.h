@@ -101,6 +101,7 @@ struct drop_start {
 	struct spec spec;
 	bool read_only;	      /* the user's option: nothing may be deleted */
 	uint32_t login_delay; /* seconds */
+	uint32_t expire;      /* days after the first retrieval, or CONF_EXPIRE_NEVER */
 	int64_t show_after;   /* older messages are hidden, seconds since the epoch; 0: none */
 };
 int drop_run(struct drop_start *start);

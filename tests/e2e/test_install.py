@@ -26,9 +26,15 @@ class Install(common.Case):
         for name, mode in (("sbin/pop3d", 0o755), ("sbin/pop3admin", 0o755),
                            ("libexec/pop3d/pop3d-digest", 0o755), ("libexec/pop3d/empty", 0o755),
                            ("share/man/man8/pop3d.8", 0o644),
-                           ("share/man/man5/pop3d.conf.5", 0o644)):
+                           ("share/man/man5/pop3d.conf.5", 0o644),
+                           ("share/doc/pop3d/pop3d-expire.cron", 0o644),
+                           ("lib/systemd/system/pop3d-expire.timer", 0o644),
+                           ("lib/systemd/system/pop3d-expire.service", 0o644)):
             self.assertEqual(stat.S_IMODE((base / name).stat().st_mode), mode, name)
         self.assertEqual(list((base / "libexec/pop3d/empty").iterdir()), [])
+        for name in ("doc/pop3d/pop3d-expire.cron", "../lib/systemd/system/pop3d-expire.service"):
+            self.assertRegex((base / "share" / name).read_text(),
+                             r"[ =]/usr/local/sbin/pop3admin maildrop expire --all\b")
         self.make("uninstall", stage)
         self.assertEqual([path for path in stage.rglob("*") if not path.is_dir()], [])
         self.assertFalse((base / "libexec/pop3d").exists())
