@@ -4,6 +4,7 @@
 #   make DEVELOPER=1                  with -Werror and more warnings
 #   make V=1                          shows the commands
 #   make STATIC=no                    pop3d linked with shared libraries
+#   make SANDBOX=no                   without filters of system calls, for valgrind and the like
 #   make check                        unit and whole-program tests
 #   make check SAN=address,undefined  the same under sanitizers
 #   make demo, make serve             a session to look at, a server to try
@@ -41,9 +42,11 @@ HARDEN := -fPIE -fstack-protector-strong -fvisibility=hidden $(call try,-fstack-
 	 $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
-	 -DLIBEXECDIR='"$(LIBEXECDIR)"' -Ilib $(CPPFLAGS)
+	 -DLIBEXECDIR='"$(LIBEXECDIR)"' $(if $(filter no,$(SANDBOX)),-DSANDBOX_OFF) -Ilib $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SANFLAGS) $(LDFLAGS)
+# A sanitizer's own work would not pass the filters of system calls.
+SANDBOX   ?= $(if $(SAN),no,yes)
 # TLS_STATIC=yes: pop3d-tls alone is linked statically, for a faster start; no-pie: at a fixed
 # address too, which needs no relocation and leaves 400 KiB a session to be shared.
 TLS_STATIC ?=
@@ -60,7 +63,7 @@ POP3D_LDFLAGS = $(if $(filter yes,$(STATIC)),$(patsubst -pie,-static-pie,$(ALL_L
 CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
-ROLE_SRC   = pop3d/ipc.c pop3d/role.c
+ROLE_SRC   = pop3d/ipc.c pop3d/role.c pop3d/sandbox.c
 POP3D_SRC  = $(filter-out $(AUTH_ONLY),$(sort $(wildcard pop3d/main.c pop3d/mon_*.c \
 	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c))) $(ROLE_SRC)
 # The auth role once more, with the mechanisms that need libcrypto.
@@ -127,7 +130,7 @@ $(BUILD)/pop3d/pop3d-tls: $(call obj,$(TLS_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(TLS_LDFLAGS) -o $@ $^ $(TLS_LIBS)
 $(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
-$(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)))
+$(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)) pop3d/sandbox.c)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +50,7 @@ int lock_record_alive(const struct lock_record *r)
 	host_and_boot(host, boot_id);
 	if (strcmp(host, r->host) != 0 || strcmp(boot_id, r->boot_id) != 0)
 		return POP_E_MISSING;
-	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
+	if (r->pid <= 0 || (getpgid(r->pid) < 0 && errno == ESRCH))
 		return 0;
 	start_time = proc_start_time(r->pid, &state);
 	if (state == 'Z' || state == 'X') /* nobody has waited for it yet */

@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	int keep[1] = { ROLE_HELPER_FD };
 	struct ipc monitor;
 
-	if (role_helper_rights(argc, argv, ROLE_AUTH, &rights) < 0)
+	if (role_helper_rights(argc, argv, ROLE_AUTH, SANDBOX_DIGESTS, &rights) < 0)
 		return EX_USAGE;
 	rights.cpu_s = 60;
 	role_title("pop3d-auth");

@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 	struct ipc_msg m;
 	int err;
 
-	if (role_helper_rights(argc, argv, ROLE_DIGEST, &rights) < 0)
+	if (role_helper_rights(argc, argv, ROLE_DIGEST, SANDBOX_DIGEST, &rights) < 0)
 		return EX_USAGE;
 	role_title("pop3d-digest");
 	role_enter(&rights, keep, 1);

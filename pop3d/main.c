@@ -40,7 +40,7 @@ static const char usage[] =
 	"  -s, --tls                TLS from the first byte (port 995)\n"
 	"  -e, --log-stderr         log to descriptor 2 instead of syslog\n"
 	"  -h, --help               this text\n"
-	"  -V, --version            the version\n"
+	"  -V, --version            the version, and which sandboxes are compiled in\n"
 	"Serves one POP3 session on descriptors 0 and 1; see pop3d(8).\n";
 
 static bool same_file(int a, int b)
@@ -123,7 +123,10 @@ static int parse_options(int argc, char **argv, struct options *opt)
 		case 'h':
 			return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
 		case 'V':
-			return puts("pop3d " VERSION) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
+			return printf("pop3d " VERSION "\nsandbox: %s\n", sandbox_compiled()) < 0 ||
+					       fflush(stdout) != 0
+				       ? EX_IOERR
+				       : EX_OK;
 		case ':':
 			return complain(opt, EX_USAGE, "option %s needs an argument; see pop3d -h",
 					argv[optind - 1]);

@@ -9,6 +9,7 @@
 #include "fsutil.h"
 #include "log.h"
 #include "mon.h"
+#include "sandbox.h"
 
 static void begin(const struct monitor *mon, struct log_line *l, const char *event)
 {
@@ -39,6 +40,7 @@ void mon_log_connect(const struct monitor *mon)
 	if (mon->port[0])
 		log_str(&l, "port", mon->port);
 	add_tls(mon, &l);
+	log_str(&l, "sandbox", sandbox_names(sandbox_active()));
 	log_end(&l, LOG_INFO);
 }
 

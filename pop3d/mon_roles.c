@@ -28,10 +28,12 @@ static void detach_client(const struct monitor *mon)
 			_exit(EX_OSERR);
 }
 
-static struct role_rights rights_of(const struct monitor *mon, enum ipc_role role, pid_t parent)
+static struct role_rights rights_of(const struct monitor *mon, enum ipc_role role,
+				    enum sandbox sandbox, pid_t parent)
 {
 	struct role_rights r = {
 		.role = role,
+		.sandbox = sandbox,
 		.drop_ids = mon->root,
 		.uid = mon->uid,
 		.gid = mon->gid,
@@ -155,7 +157,7 @@ int mon_start_session(struct monitor *mon, int plain_fd)
 			.stls = mon->tls.stage == TLS_POSSIBLE,
 			.apop = mon->apop[0] ? mon->apop : NULL,
 		};
-		struct role_rights rights = rights_of(mon, ROLE_SESSION, parent);
+		struct role_rights rights = rights_of(mon, ROLE_SESSION, SANDBOX_SESSION, parent);
 		int keep[1] = { fd };
 
 		rights.files = FILES_SESSION;
@@ -189,7 +191,7 @@ int mon_start_auth(struct monitor *mon)
 			.address = mon->address,
 			.apop = mon->apop,
 		};
-		struct role_rights rights = rights_of(mon, ROLE_AUTH, parent);
+		struct role_rights rights = rights_of(mon, ROLE_AUTH, SANDBOX_AUTH, parent);
 		int keep[1] = { fd };
 
 		if (mon_by_program(mon->conf)) {
@@ -197,6 +199,7 @@ int mon_start_auth(struct monitor *mon)
 			rights.drop_ids = false;
 			rights.root = NULL;
 			rights.programs = true;
+			rights.sandbox = SANDBOX_PROGRAM;
 		}
 		rights.cpu_s = 60;
 		role_title("pop3d-auth");
@@ -236,7 +239,7 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 			.expire = mon->login.expire,
 			.show_after = mon->login.show_after,
 		};
-		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
+		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, SANDBOX_MAILDROP, parent);
 		int keep[3] = { fd, ends[1], state_fd };
 
 		rights.uid = mon->login.uid;
@@ -273,7 +276,7 @@ void mon_start_sweep(struct monitor *mon)
 		return;
 	}
 	if (pid == 0) {
-		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, parent);
+		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, SANDBOX_SWEEP, parent);
 
 		rights.uid = mon->login.uid;
 		rights.gid = mon->login.gid;

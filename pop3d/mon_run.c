@@ -253,7 +253,12 @@ static void log_death(struct monitor *mon, enum ipc_role role, int status)
 			mon_log_error(mon, "password_upgrade: the users file cannot be written");
 		return;
 	}
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		mon_log_error(mon,
+			      "the %s role was killed by signal %d: it made a system call that its "
+			      "filter refuses",
+			      ipc_role_name(role), SIGSYS);
+	else if (WIFSIGNALED(status))
 		mon_log_error(mon, "the %s role was killed by signal %d", ipc_role_name(role),
 			      WTERMSIG(status));
 	else if (step)
@@ -418,6 +423,12 @@ int mon_run(struct monitor *mon)
 		return status;
 	if (mon_start_auth(mon) < 0)
 		end_session(mon);
+	/* not before: these two need less than the roles that inherit the monitor's filter, and a
+	 * checkpassword program more */
+	if (sandbox_enter(SANDBOX_MONITOR) < 0) {
+		mon_log_error(mon, "the monitor's system-call filter: %s", strerror(errno));
+		end_session(mon);
+	}
 	if (!mon->tls.implicit)
 		mon_log_connect(mon);
 	mon_record_begin(mon); /* the client has its greeting already */

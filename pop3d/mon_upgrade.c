@@ -89,6 +89,7 @@ static void start_writer(struct monitor *mon)
 		mon_log_error(mon, "cannot start the writer: %s", strerror(errno));
 	if (pid == 0) {
 		struct role_rights rights = { .role = ROLE_WRITER,
+					      .sandbox = SANDBOX_WRITER,
 					      .root_writer = mon->root ? upgrade.dir : NULL,
 					      .parent = parent,
 					      .files = 16,

@@ -42,6 +42,7 @@ static const char *const steps[] = {
 	"prctl",
 	"the monitor was gone already",
 	"setrlimit",
+	"its system-call filter",
 };
 enum step {
 	STEP_CHROOT = STEP_FIRST,
@@ -52,6 +53,7 @@ enum step {
 	STEP_PRCTL,
 	STEP_PARENT,
 	STEP_LIMITS,
+	STEP_SANDBOX,
 };
 
 const char *role_failed_step(int exit_status)
@@ -131,9 +133,12 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 	if ((!r->programs && limit(RLIMIT_NPROC, 0) < 0) || limit(RLIMIT_CORE, 0) < 0 ||
 	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
 		_exit(STEP_LIMITS);
+	if (sandbox_enter(r->sandbox) < 0)
+		_exit(STEP_SANDBOX);
 }
 
-int role_helper_rights(int argc, char **argv, enum ipc_role role, struct role_rights *r)
+int role_helper_rights(int argc, char **argv, enum ipc_role role, enum sandbox sandbox,
+		       struct role_rights *r)
 {
 	uint64_t uid, gid, parent;
 
@@ -142,6 +147,7 @@ int role_helper_rights(int argc, char **argv, enum ipc_role role, struct role_ri
 	    num_parse(argv[3], strlen(argv[3]), INT32_MAX, &parent) < 0)
 		return POP_E_SYNTAX;
 	*r = (struct role_rights){ .role = role,
+				   .sandbox = sandbox,
 				   .drop_ids = strcmp(argv[4], "-") != 0,
 				   .uid = (uid_t)uid,
 				   .gid = (gid_t)gid,

@@ -9,11 +9,13 @@
 #include <sys/types.h>
 #include "conf.h"
 #include "ipc.h"
+#include "sandbox.h"
 #include "spec.h"
 
 /* The least a role can work with (design section 3). */
 struct role_rights {
 	enum ipc_role role;
+	enum sandbox sandbox;
 	bool drop_ids; /* started as root: change root and ids */
 	uid_t uid;     /* to become */
 	gid_t gid;
@@ -28,9 +30,10 @@ struct role_rights {
 /*
  * Close every descriptor but 0, 1, 2 and the n of keep (sorted here), then give
  * up signals' handlers, root directory, groups, ids, new privileges, core dumps,
- * new processes, being traced; die with the parent, where that may signal it (root
- * without CAP_KILL may not: then the end of the pairs is what ends a role).  A process
- * that cannot ends at once, with a status that role_failed_step() puts into words: it has no log.
+ * new processes, being traced, and all system calls but its own; die with the parent, where that
+ * may signal it (root without CAP_KILL may not: then the end of the pairs is what ends a role).  A
+ * process that cannot ends at once, with a status that role_failed_step() puts into words: it has
+ * no log.
  */
 void role_enter(const struct role_rights *r, int *keep, size_t n);
 
@@ -38,7 +41,8 @@ void role_enter(const struct role_rights *r, int *keep, size_t n);
  * The rights on a helper's command line, NAME UID GID PARENT-PID EMPTY-ROOT ("-":
  * not started by root), which is the monitor's.  0 or POP_E_SYNTAX.
  */
-int role_helper_rights(int argc, char **argv, enum ipc_role role, struct role_rights *r);
+int role_helper_rights(int argc, char **argv, enum ipc_role role, enum sandbox sandbox,
+		       struct role_rights *r);
 #define ROLE_HELPER_FD 3 /* a helper's end of its pair with who had it started */
 
 /* What the exit status of a role says about role_enter(), or NULL. */

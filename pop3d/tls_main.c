@@ -81,6 +81,7 @@ static struct role_rights rights_of(const struct options *o, enum ipc_role role)
 	bool keeper = role == ROLE_KEEPER;
 	struct role_rights r = {
 		.role = role,
+		.sandbox = keeper ? SANDBOX_KEEPER : SANDBOX_TLS,
 		.drop_ids = strcmp(o->root, "-") != 0,
 		.uid = (uid_t)(keeper ? o->keeper_uid : o->uid),
 		.gid = (gid_t)(keeper ? o->keeper_gid : o->gid),

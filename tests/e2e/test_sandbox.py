@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""The sandbox of every role of a live session, as /proc shows it."""
+import os
+import signal
+import subprocess
+import unittest
+
+import common
+import test_sasl
+import test_tls
+from common import AS_ROOT, PASSWORD
+
+MAIL = [common.simple_message(number) for number in range(1, 4)]
+
+
+def compiled():
+    said = subprocess.run([common.POP3D, "-V"], capture_output=True, check=False).stdout.decode()
+    return said.partition("sandbox: ")[2].split()[0].split(",")
+
+
+def has_filters():
+    with open("/proc/self/status", encoding="ascii") as file:
+        return "seccomp" in compiled() and "Seccomp:" in file.read()
+
+
+needs_filters = unittest.skipUnless(has_filters(), "no filters of system calls here")
+
+
+class Sandbox(test_tls.TlsCase):
+    def plain(self, **options):
+        site = self.site(**options)
+        site.add_user("alice", "mbox", MAIL)
+        return site
+
+    def filtered(self, session, *names):
+        """Wait until these roles are there and each process has its filter; by their names."""
+        def ready():
+            found = session.roles()
+            return {role.name for role in found} >= set(names) and all(
+                role.status["Seccomp"] == "2" for role in found) and found
+        roles = common.poll("%s with filters" % (names,), ready)
+        for role in roles:
+            self.assertTrue(role.no_new_privs, role)
+            if role.uids[0] != 0 or not AS_ROOT:
+                self.assertEqual(role.status["CapPrm"], "0" * 16, role)
+        return {role.name: role for role in roles}
+
+    def rooted(self, roles, *names):
+        """Without a file system."""
+        for name in names if AS_ROOT else ():
+            self.assertTrue(roles[name].link("root").endswith("/libexec/empty"), name)
+
+    # -- who there is
+
+    @needs_filters
+    def test_plain(self):
+        """Before a login, after it, and when ids are asked for that no index has."""
+        site = self.plain()
+        session = site.start()
+        session.greeting()
+        roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-auth")
+        self.rooted(roles, "pop3d-session", "pop3d-auth")
+        session.expect("USER alice", "+OK...")
+        session.expect("PASS " + PASSWORD, "+OK...")
+        session.settled_roles()
+        roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-maildrop")
+        if AS_ROOT:
+            self.assertEqual(roles["pop3d-maildrop"].uids, [site.users["alice"].uid] * 4)
+        session.lines("UIDL")
+        self.rooted(self.filtered(session, "pop3d-digest"), "pop3d-digest")
+        session.expect("DELE 1", "+OK...")
+        session.quit()
+        self.assertIn(" sandbox=seccomp", site.log_text())
+
+    @needs_filters
+    def test_digests(self):
+        """pop3d-auth, the program, takes the place of the built-in role."""
+        site = self.plain(auth_mechanisms="PLAIN SCRAM-SHA-256")
+        site.admin("user", "passwd", "alice", "--scram", stdin=PASSWORD.encode())
+        session = site.start()
+        session.greeting()
+        client = test_sasl.Scram("sha256", "alice", PASSWORD)
+        answer = session.ask("AUTH SCRAM-SHA-256 " + test_sasl.b64(client.first()))
+        final = test_sasl.b64(client.final(test_sasl.challenge(session, answer)))
+        common.poll("the built-in role has ended", lambda: [
+            role.name for role in session.roles()].count("pop3d-auth") == 1)
+        roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-auth")
+        self.rooted(roles, "pop3d-auth")
+        if AS_ROOT:
+            self.assertIn("libcrypto", roles["pop3d-auth"].maps())
+        session.expect(final, "+ ...")
+        session.expect("", "+OK...")
+        session.quit()
+
+    @needs_filters
+    def test_tls(self):
+        """Before the handshake tls and keeper, each alone; then tls with the session."""
+        site = self.open()
+        for args in (["-s"], []):
+            session = site.start(*args, transport="tcp")
+            if not args:
+                session.greeting()
+                session.expect("STLS", "+OK...")
+            roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-tls", "pop3d-keeper")
+            self.rooted(roles, "pop3d-session", "pop3d-tls", "pop3d-keeper")
+            if AS_ROOT:
+                self.assertEqual(roles["pop3d-keeper"].uids, [common.UID_KEEPER] * 4)
+                self.assertEqual(roles["pop3d-tls"].uids, [common.UID_SESSION] * 4)
+            client = test_tls.Client(session, test_tls.context(site), common.HOSTNAME, None)
+            client.login(greeting=bool(args))
+            session.settled_roles()
+            roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-tls",
+                                  "pop3d-maildrop")
+            client.quit()
+
+    @unittest.skipUnless(AS_ROOT, "only root's program becomes a user")
+    @needs_filters
+    def test_checkpassword(self):
+        """The role that runs a checkpassword program is filtered, and with it the program."""
+        site = self.plain()
+        program = site.top / "check"
+        program.write_text("#!/bin/sh\ngrep Seccomp: /proc/self/status > %s/seen\nexit 1\n"
+                           % (site.top / "run"))
+        program.chmod(0o755)
+        site.configure(users="checkpassword:%s" % program)
+        session = site.start()
+        session.greeting()
+        roles = self.filtered(session, "pop3d", "pop3d-session", "pop3d-auth")
+        self.assertEqual(roles["pop3d-auth"].uids, [0] * 4)
+        session.expect("USER alice", "+OK...")
+        session.expect("PASS wrong", "-ERR [AUTH]...")
+        self.assertEqual((site.top / "run/seen").read_text().split(), ["Seccomp:", "2"])
+        session.quit()
+
+    # -- what is left alone, and what is said
+
+    @needs_filters
+    def test_stopped_roles_go_on(self):
+        """SIGSTOP and SIGCONT: the kernel restarts a wait by a call of its own."""
+        site = self.plain()
+        session = site.login()
+        roles = session.settled_roles()
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for role in roles:
+                os.kill(role.pid, number)
+            if number == signal.SIGSTOP:
+                common.poll("all are stopped", lambda: all(
+                    common.Role(role.pid).status["State"].startswith("T") for role in roles))
+        session.expect("STAT", "+OK 3...")
+        session.lines("UIDL")
+        session.quit()
+
+    def test_death_is_told(self):
+        """One line for a role that its filter has killed."""
+        site = self.plain()
+        site.filters_kill = True
+        session = site.start()
+        session.greeting()
+        roles = {role.name: role for role in session.roles()}
+        os.kill(roles["pop3d-session"].pid, signal.SIGSYS)
+        session.close()
+        session.wait(None)
+        lines = [line for line in site.log_text().splitlines() if "killed by signal" in line]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("the session role was killed by signal %d: it made a system call that its "
+                      "filter refuses" % signal.SIGSYS, lines[0])
+
+    def test_said_at_connect(self):
+        """What is in force stands in the line of a connection."""
+        site = self.plain()
+        site.login().quit()
+        wanted = ",".join(compiled()) if has_filters() else "none"
+        connect = [line for line in site.log_text().splitlines() if line.startswith("connect")]
+        self.assertEqual(len(connect), 1)
+        self.assertRegex(connect[0], r" sandbox=%s\b" % wanted)
+
+
+if __name__ == "__main__":
+    common.main()
