@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 #include "fsutil.h"
 #include "mbox_lock.h"
+#include "proc.h"
 #include "session_lock.h"
 
 #define FOREIGN_STALE_S 600
@@ -120,7 +120,7 @@ static int is_dead(const struct lock_record *r)
 	lock_record_self(&self, "");
 	if (strcmp(r->host, self.host) != 0)
 		return POP_E_MISSING;
-	if (r->pid <= 0 || (kill(r->pid, 0) < 0 && errno == ESRCH))
+	if (r->pid <= 0 || proc_is_gone(r->pid))
 		return 1;
 	/* before a reboot?  Without a descriptor for /proc, then or now, nothing is known */
 	return self.boot_id[0] && r->boot_id[0] && strcmp(r->boot_id, self.boot_id) != 0

@@ -7,6 +7,7 @@
 #include "proc.h"
 #include "fsutil.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +45,12 @@ uint64_t proc_start_time(pid_t pid, char *state)
 	if (!p || num_parse(p, strcspn(p, " "), UINT64_MAX, &ticks) < 0)
 		return 0;
 	return ticks;
+}
+
+bool proc_is_gone(pid_t pid)
+{
+	/* needs no look into /proc, and unlike kill(2) can do nobody harm: filters allow it */
+	return getpgid(pid) < 0 && errno == ESRCH;
 }
 
 void proc_boot_id(char out[PROC_BOOT_ID_LEN + 1])

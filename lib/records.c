@@ -8,7 +8,6 @@
 #include "records.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -110,7 +109,7 @@ bool record_alive(const struct session_record *s)
 	proc_boot_id(boot_id);
 	if (s->boot_id[0] && boot_id[0] && strcmp(s->boot_id, boot_id) != 0)
 		return false;
-	if (s->pid <= 0 || (kill(s->pid, 0) < 0 && errno == ESRCH))
+	if (s->pid <= 0 || proc_is_gone(s->pid))
 		return false;
 	began = proc_start_time(s->pid, &state);
 	if (state == 'Z' || state == 'X') /* nobody has waited for it yet */
@@ -127,7 +126,7 @@ static bool swap_owner(struct record_slot *slot, uint64_t *was, uint64_t now)
 /* Only a process that is gone for sure gives its slot to another. */
 static bool is_gone(uint64_t owner, uint64_t self)
 {
-	return owner == self || owner > INT32_MAX || (kill((pid_t)owner, 0) < 0 && errno == ESRCH);
+	return owner == self || owner > INT32_MAX || proc_is_gone((pid_t)owner);
 }
 
 bool records_take(struct records *r, const struct session_record *s)

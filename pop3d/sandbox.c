@@ -52,7 +52,13 @@ const char *sandbox_names(unsigned kinds)
 #define X32_BIT	    0x40000000U
 
 /* Where a comparison leads: to an instruction, by its place, or to one of these. */
-enum { ALLOW = -1, KILL = -2, REFUSE = -3, BLOCK = -4 /* of check 0; lower ones of the others */ };
+enum {
+	ALLOW = -1,
+	KILL = -2,
+	REFUSE = -3,
+	ABSENT = -4,
+	BLOCK = -5 /* of check 0; lower ones of the others */
+};
 
 struct program {
 	struct sock_filter code[PROGRAM_MAX];
@@ -197,6 +203,7 @@ static size_t find_calls(enum sandbox who, struct range *found)
 			add_call(found, &n, c->number,
 				 c->check == ANY	     ? ALLOW
 				 : c->check == NOT_PERMITTED ? REFUSE
+				 : c->check == NOT_THERE     ? ABSENT
 							     : BLOCK - (int)c->check);
 	}
 	return n;
@@ -239,6 +246,7 @@ static void make_program(struct program *p, enum sandbox who)
 	put_end(p, ALLOW, SECCOMP_RET_ALLOW);
 	put_end(p, KILL, SECCOMP_RET_KILL_PROCESS);
 	put_end(p, REFUSE, SECCOMP_RET_ERRNO | EPERM);
+	put_end(p, ABSENT, SECCOMP_RET_ERRNO | ENOSYS);
 	resolve(p);
 }
 

@@ -37,6 +37,9 @@
 #ifndef __NR_faccessat2
 #define __NR_faccessat2 439
 #endif
+#ifndef __NR_clone3
+#define __NR_clone3 435
+#endif
 #ifndef __NR_landlock_create_ruleset
 #define __NR_landlock_create_ruleset 444
 #define __NR_landlock_add_rule	     445
@@ -56,6 +59,7 @@ struct test {
 enum check {
 	ANY,
 	NOT_PERMITTED, /* EPERM, and the process goes on */
+	NOT_THERE,     /* ENOSYS, and libc takes another */
 	NOT_EXECUTABLE,
 	NOT_BOTH, /* writable and executable */
 	OF_ITSELF,
@@ -72,8 +76,10 @@ enum check {
 	CHECK_N
 };
 
-/* What fork() asks for, and for a helper a child of the monitor's. */
-#define FORK_FLAGS    (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_PARENT | CSIGNAL)
+/* What fork() and posix_spawn() ask for, and for the keeper to be a child of the monitor's. */
+#define FORK_FLAGS                                                                           \
+	(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_VM | CLONE_VFORK | CLONE_PARENT | \
+	 CSIGNAL)
 #define LOCK_COMMANDS F_SETLK, F_GETLK, F_OFD_SETLK, F_OFD_GETLK
 
 /* Of two tests both must hold. */
@@ -90,9 +96,9 @@ static const struct test tests[CHECK_N][2] = {
 			    { LOCK_COMMANDS, F_ADD_SEALS, F_GET_SEALS, F_GETFL, F_SETFD } } },
 	[MONITOR_FCNTL] = { { 1,
 			      ONE_OF,
-			      9,
+			      10,
 			      { LOCK_COMMANDS, F_ADD_SEALS, F_GET_SEALS, F_GETFL, F_SETFD,
-				F_DUPFD_CLOEXEC } } },
+				F_DUPFD_CLOEXEC, F_GETFD } } },
 	[TCP_NO_DELAY] = { { 1, ONE_OF, 1, { IPPROTO_TCP } }, { 2, ONE_OF, 1, { TCP_NODELAY } } },
 	[LOCAL_SOCKET] = { { 0, ONE_OF, 1, { AF_UNIX } } },
 	[FORK] = { { 0, NONE_OF_BITS, 1, { ~(uint32_t)FORK_FLAGS } } },
@@ -263,7 +269,9 @@ static const struct call calls[] = {
 	{ CALL(dup2), MO, ANY },
 #endif
 	{ CALL(dup3), MO, ANY },
-	{ CALL(clone), MO, FORK }, /* a new role; no thread, no namespace */
+	{ CALL(clone), MO, FORK },	 /* a new role; no thread, no namespace */
+	{ CALL(clone3), MO, NOT_THERE }, /* posix_spawn's; flags that no filter can see */
+	{ CALL(pipe2), MO, ANY },	 /* ... and musl's */
 #ifdef __NR_fork
 	{ CALL(fork), MO, ANY },
 #endif

@@ -119,6 +119,8 @@ static uint32_t wanted(enum sandbox who, const struct seccomp_data *d)
 			continue;
 		if (calls[i].check == NOT_PERMITTED)
 			return SECCOMP_RET_ERRNO | EPERM;
+		if (calls[i].check == NOT_THERE)
+			return SECCOMP_RET_ERRNO | ENOSYS;
 		return holds(&tests[calls[i].check][0], d) && holds(&tests[calls[i].check][1], d)
 			       ? SECCOMP_RET_ALLOW
 			       : SECCOMP_RET_KILL_PROCESS;
