@@ -40,11 +40,14 @@ endif
 HARDEN := -fPIE -fstack-protector-strong -fvisibility=hidden $(call try,-fstack-clash-protection) \
 	 $(or $(call try,-fcf-protection),$(call try,-mbranch-protection=standard)) \
 	 $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY))
+# Parts that a program does not use stay out of it; C needs no tables to unwind by.
+SMALL  := -ffunction-sections -fdata-sections \
+	 $(if $(SAN),,-fno-asynchronous-unwind-tables -fno-unwind-tables)
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	 -DLIBEXECDIR='"$(LIBEXECDIR)"' $(if $(filter no,$(SANDBOX)),-DSANDBOX_OFF) -Ilib $(CPPFLAGS)
-ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SANFLAGS) -MMD -MP $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SANFLAGS) $(LDFLAGS)
+ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SMALL) $(SANFLAGS) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections $(SANFLAGS) $(LDFLAGS)
 # A sanitizer's own work would not pass the filters of system calls.
 SANDBOX   ?= $(if $(SAN),no,yes)
 # TLS_STATIC=yes: pop3d-tls alone is linked statically, for a faster start; no-pie: at a fixed
@@ -206,10 +209,22 @@ uninstall:
 
 dist:
 	git archive --prefix=pop3d-$(VERSION)/ -o pop3d-$(VERSION).tar.gz HEAD
+# The Debian package of HEAD, below $(BUILD)/deb; tests/deps package installs what it needs.
+DEB = $(BUILD)/deb
+deb:
+	rm -rf '$(DEB)' && mkdir -p '$(DEB)'
+	git archive --prefix=pop3d-$(VERSION)/ -o '$(DEB)/pop3d_$(VERSION).orig.tar.gz' HEAD
+	tar -C '$(DEB)' -xf '$(DEB)/pop3d_$(VERSION).orig.tar.gz'
+	cp -r '$(DEB)/pop3d-$(VERSION)/packaging/debian' '$(DEB)/pop3d-$(VERSION)/debian'
+	cd '$(DEB)/pop3d-$(VERSION)' && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc $(DEBFLAGS)
+# Needs root: builds that package and uses it in a booted systemd.
+check-deb:
+	@tests/deps package
+	@tests/package '$(BUILD)'
 clean:
 	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
 
 FORCE:
-.PHONY: all lib unit check demo serve bench lint format install uninstall dist clean FORCE
+.PHONY: all lib unit check demo serve bench lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
