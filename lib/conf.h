@@ -14,6 +14,7 @@
 #define CONF_DEFAULT_FILE SYSCONFDIR "/pop3d/pop3d.conf" /* SYSCONFDIR comes from the Makefile */
 
 enum conf_cleartext { CLEARTEXT_YES, CLEARTEXT_NO, CLEARTEXT_LOCAL };
+enum conf_fallback { FALLBACK_PASSTHROUGH, FALLBACK_SURROGATE, FALLBACK_REFUSE };
 enum conf_lock { LOCK_DOTLOCK = 1, LOCK_FCNTL = 2, LOCK_FLOCK = 4 };
 enum conf_mech {		 /* bits of auth_mechanisms */
 		 MECH_PLAIN = 1, /* governs USER/PASS too */
@@ -55,6 +56,8 @@ struct conf {
 	bool apop;
 	bool password_upgrade;
 	bool mark_seen;
+	bool utf8_user;
+	uint32_t utf8_fallback;	  /* enum conf_fallback */
 	uint32_t idle_timeout;	  /* seconds */
 	uint32_t auth_timeout;	  /* seconds */
 	uint32_t login_delay;	  /* seconds */

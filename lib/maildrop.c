@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "conf.h"
 #include "maildrop_impl.h"
 #include "fsutil.h"
 #include "imported.h"
@@ -425,9 +426,16 @@ int maildrop_uidl_fd(struct maildrop *md)
 
 int maildrop_message(struct maildrop *md, size_t idx, struct maildrop_message *out)
 {
+	int err;
+
 	if (idx >= maildrop_count(md))
 		return POP_E_RANGE;
-	return md->backend->message(md, view_place(md, idx), out);
+	err = md->backend->message(md, view_place(md, idx), out);
+	if (err < 0)
+		return err;
+	out->head_length = 0;
+	out->head_fd = -1;
+	return md->env.utf8_fallback == FALLBACK_PASSTHROUGH ? 0 : utf8_apply(md, idx, out);
 }
 
 static bool any_bit(const uint8_t *bits, size_t count)

@@ -32,8 +32,10 @@ struct maildrop_env {
 	bool fresh;	     /* believe no index: scan all, make every id anew (checks, repairs) */
 	bool mark_seen;	     /* Maildir: retrieved messages get the S flag at expunge */
 	bool read_only;	     /* delete nothing, whatever may be written */
-	int64_t show_after;  /* messages that came before this moment are hidden; seconds since the
-				epoch, 0: all are shown */
+	unsigned utf8_fallback; /* enum conf_fallback: how messages with 8-bit header sections are
+				   given */
+	int64_t show_after; /* messages that came before this moment are hidden; seconds since the
+			       epoch, 0: all are shown */
 	const struct dotlock_ops *dotlock; /* NULL: made by ourselves */
 	/* digest_items() or what asks a helper for the same */
 	int (*digest)(void *ctx, enum digest_kind kind, int fd, const struct digest_item *items,
@@ -100,11 +102,14 @@ struct maildrop_message {
 	uint64_t octets; /* as sent */
 	uint32_t flags;	 /* MESSAGE_* */
 	struct file_stamp stamp;
+	uint64_t head_length; /* not 0: head_fd stands before this, and the caller closes it */
+	int head_fd;	      /* a sealed memfd of that size */
 };
 
 /*
  * Verify a message (at its first use: that it is still what was scanned) and
- * tell where it is.  POP_E_CHANGED: another program changed or removed it;
+ * tell where it is.  POP_E_DENIED: the client is not to get it (FALLBACK_REFUSE);
+ * POP_E_CHANGED: another program changed or removed it;
  * POP_E_RANGE: no such idx; POP_E_SYS.
  */
 int maildrop_message(struct maildrop *md, size_t idx, struct maildrop_message *out);

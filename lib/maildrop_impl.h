@@ -37,6 +37,7 @@ struct msg {
 struct view_entry {
 	size_t idx; /* in the table of messages */
 	uint64_t octets;
+	bool converted; /* with another header section */
 };
 
 struct maildrop_backend {
@@ -92,6 +93,17 @@ struct maildrop {
  * or an error of msg_get().
  */
 int view_make(struct maildrop *md);
+/*
+ * maildrop_utf8.c: set octets and converted of a message's entry.  0 or POP_E_MEMORY.
+ *   idx  in the table
+ */
+int utf8_measure(struct maildrop *md, size_t idx, struct view_entry *entry);
+/*
+ * Make m, shown as idx, what a client without UTF8 gets.  POP_E_DENIED: it does not get
+ * it; POP_E_CHANGED, POP_E_MEMORY, POP_E_SYS; on error its descriptor is closed.
+ */
+int utf8_apply(struct maildrop *md, size_t idx, struct maildrop_message *m);
+
 /* The place in the table of what is shown as idx, which is below maildrop_count(). */
 size_t view_place(const struct maildrop *md, size_t idx);
 /* Bits of what is shown as bits of the table (caller frees).  NULL: no memory. */

@@ -9,6 +9,7 @@
  * view is a list of places in it.  Most sessions have none.
  */
 #include <stdlib.h>
+#include "conf.h"
 #include "maildrop_impl.h"
 
 /* Is it old enough to be hidden?  What has no date is shown. */
@@ -20,25 +21,46 @@ static bool is_hidden(struct maildrop *md, const struct msg *m)
 	       came < md->env.show_after;
 }
 
+/* A view that shows all as it is is none. */
+static void drop_view(struct maildrop *md)
+{
+	free(md->view);
+	md->view = NULL;
+	md->view_count = 0;
+	md->view_octets = 0;
+	md->viewed = false;
+}
+
 int view_make(struct maildrop *md)
 {
-	if (!md->env.show_after)
+	bool measure = md->env.utf8_fallback == FALLBACK_SURROGATE, differs = false;
+
+	if (!md->env.show_after && !measure)
 		return 0;
 	md->view = calloc(md->count + 1, sizeof(*md->view));
 	if (!md->view)
 		return POP_E_MEMORY;
 	md->viewed = true;
 	for (size_t idx = 0; idx < md->count; idx++) {
+		struct view_entry *entry = &md->view[md->view_count];
 		struct msg m;
 		int err = msg_get(md, idx, &m);
 
+		if (err == 0 && is_hidden(md, &m)) {
+			differs = true;
+			continue;
+		}
+		*entry = (struct view_entry){ .idx = idx, .octets = m.octets };
+		if (err == 0 && measure)
+			err = utf8_measure(md, idx, entry);
 		if (err < 0)
 			return err;
-		if (is_hidden(md, &m))
-			continue;
-		md->view[md->view_count++] = (struct view_entry){ idx, m.octets };
-		md->view_octets += m.octets;
+		differs |= entry->converted;
+		md->view_count++;
+		md->view_octets += entry->octets;
 	}
+	if (!differs)
+		drop_view(md);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * saslprep.c - the mapping and the prohibitions of RFC 4013.
  *
- * Runs in:  auth, on what the client sent; pop3admin, on new passwords.
+ * Runs in:  session and auth, on what the client sent; pop3admin, on new passwords.
  * Trusts:   nothing.
  */
 #include <stdbool.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "saslprep.h"
+#include "utf8.h"
 
 struct range {
 	uint32_t first, last;
@@ -42,23 +43,6 @@ static bool within(const struct range *r, size_t n, uint32_t c)
 }
 #define WITHIN(table, c) within(table, sizeof(table) / sizeof((table)[0]), c)
 
-/* The character at p, its shortest form only; octets of it, or 0. */
-static size_t next_char(const uint8_t *p, size_t left, uint32_t *c)
-{
-	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
-
-	if (len == 0 || p[0] > 0xF4 || len > left)
-		return 0;
-	*c = len == 1 ? p[0] : p[0] & (0xFFU >> (len + 1));
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xC0) != 0x80)
-			return 0;
-		*c = *c << 6 | (p[i] & 0x3FU);
-	}
-	return *c < least[len] || *c > 0x10FFFF ? 0 : len;
-}
-
 int saslprep(const char *text, size_t len, char *out, size_t size)
 {
 	const uint8_t *p = (const uint8_t *)text;
@@ -69,7 +53,7 @@ int saslprep(const char *text, size_t len, char *out, size_t size)
 		size_t n, n_put;
 		uint32_t c;
 
-		n = n_put = next_char(p, len, &c);
+		n = n_put = utf8_next(p, len, &c);
 		if (n == 0)
 			return POP_E_SYNTAX;
 		if (WITHIN(to_nothing, c)) {

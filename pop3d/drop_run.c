@@ -97,6 +97,7 @@ static int lock_and_open(struct drop *d, struct pop_why *why)
 		.mbox_locks = conf->mbox_locks,
 		.mark_seen = conf->mark_seen && !d->start->read_only,
 		.read_only = d->start->read_only,
+		.utf8_fallback = d->start->utf8_fallback,
 		.show_after = d->start->show_after,
 		.dotlock = &d->dotlock,
 		.digest = drop_digest,

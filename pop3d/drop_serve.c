@@ -53,11 +53,30 @@ static void put_record(struct ipc_msg *m, const struct maildrop_message *message
 	ipc_put_u64(m, message->stamp.size);
 	ipc_put_u64(m, (uint64_t)message->stamp.mtime_ns);
 	ipc_put_u64(m, (uint64_t)message->stamp.ctime_ns);
+	ipc_put_u64(m, message->head_length);
+}
+
+static void forget_messages(struct maildrop_message *found, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (found[i].own_fd)
+			close(found[i].fd);
+		if (found[i].head_length > 0)
+			close(found[i].head_fd);
+	}
+}
+
+static enum ipc_verdict verdict_of(int err)
+{
+	return err == POP_E_CHANGED  ? VERDICT_CHANGED
+	       : err == POP_E_DENIED ? VERDICT_UTF8
+				     : VERDICT_TEMP;
 }
 
 /*
  * The first message decides the verdict; of those behind it only what verifies
- * goes along, since nobody asked for them yet.
+ * goes along, since nobody asked for them yet.  One with another header section has two
+ * descriptors, and comes alone.
  */
 static int answer_message(struct drop *d, struct ipc_msg *m)
 {
@@ -74,9 +93,14 @@ static int answer_message(struct drop *d, struct ipc_msg *m)
 		if (err < 0)
 			break;
 		n++;
+		if (found[n - 1].head_length == 0)
+			continue;
+		if (n > 1)
+			forget_messages(&found[--n], 1);
+		break;
 	}
 	ipc_start(m, IPC_MESSAGE_ANSWER);
-	ipc_put_u8(m, n > 0 ? VERDICT_OK : err == POP_E_CHANGED ? VERDICT_CHANGED : VERDICT_TEMP);
+	ipc_put_u8(m, (uint8_t)(n > 0 ? VERDICT_OK : verdict_of(err)));
 	ipc_put_u8(m, (uint8_t)n);
 	shared = n > 0 && !found[0].own_fd;
 	ipc_put_u8(m, shared);
@@ -84,10 +108,10 @@ static int answer_message(struct drop *d, struct ipc_msg *m)
 		put_record(m, &found[i]);
 	for (unsigned i = 0; i < (shared ? 1 : n); i++)
 		ipc_put_fd(m, found[i].fd);
+	if (n > 0 && found[0].head_length > 0)
+		ipc_put_fd(m, found[0].head_fd);
 	sent = ipc_send(&d->session, m);
-	for (unsigned i = 0; i < n; i++)
-		if (found[i].own_fd)
-			close(found[i].fd);
+	forget_messages(found, n);
 	return sent;
 }
 

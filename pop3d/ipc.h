@@ -92,6 +92,7 @@ enum ipc_type {
 	IPC_DIGEST_ASK,	   /* u8 kind; u64 n; fds: what to read, the items (sealed) */
 	IPC_DIGEST_ANSWER, /* u8 verdict; u64 n; fd: n digests of 16 bytes, sealed */
 	/* session and monitor, about TLS */
+	IPC_UTF8,	      /* note: u8 1: the client has given UTF8 */
 	IPC_TLS_OFFER_ASK,    /* u8 reserved: may STLS be offered? */
 	IPC_TLS_OFFER_ANSWER, /* u8 offered */
 	IPC_TLS_ASK,	      /* u8 reserved: the client was answered, take its socket over */
@@ -130,6 +131,7 @@ enum ipc_verdict {
 	VERDICT_CHANGED, /* this message is not what it was: [SYS/TEMP] */
 	VERDICT_DELAY,	 /* [LOGIN-DELAY] */
 	VERDICT_SYNTAX,	 /* a response that is none of this mechanism's: no failed login */
+	VERDICT_UTF8,	 /* [UTF8]: this message is not given without it */
 	VERDICT_TLS,	 /* the credentials are right, but this user has to come by TLS */
 	VERDICT_N
 };

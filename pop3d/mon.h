@@ -77,6 +77,7 @@ struct monitor {
 	bool root;   /* ids can be changed */
 	bool local;  /* the client is on this host, or no IP peer at all */
 	bool secure; /* the session is inside TLS */
+	bool utf8;   /* the client has given UTF8, and the maildrop role is to know */
 	uid_t uid;   /* unprivileged_user */
 	gid_t gid;
 	char empty[PATH_MAX];	   /* the empty root */

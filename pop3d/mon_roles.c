@@ -234,6 +234,8 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 			.address = mon->address,
 			.uid = mon->login.uid,
 			.spec = mon->login.spec,
+			.utf8_fallback =
+				mon->utf8 ? FALLBACK_PASSTHROUGH : mon->conf->utf8_fallback,
 			.read_only = mon->login.options & USER_READ_ONLY,
 			.login_delay = mon->login.login_delay,
 			.expire = mon->login.expire,

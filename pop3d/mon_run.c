@@ -136,6 +136,10 @@ static void session_event(struct monitor *mon)
 		case IPC_MECHS_ASK:
 			err = mon_answer_mechs(mon, &m);
 			break;
+		case IPC_UTF8:
+			mon->utf8 = ipc_get_u8(&m) == 1;
+			err = ipc_end(&m);
+			break;
 		case IPC_TLS_OFFER_ASK:
 			err = mon_answer_tls_offer(mon, &m);
 			break;

@@ -57,6 +57,7 @@ struct net_window {
 	unsigned n, next_n;
 	bool shared; /* one descriptor for all */
 	int fds[IPC_BATCH_MAX];
+	int head_fd; /* of the only record, where it has another header section */
 	struct maildrop_message records[IPC_BATCH_MAX];
 };
 
@@ -68,7 +69,9 @@ struct net {
 	enum ipc_reason reason;
 	unsigned errs; /* refused commands in a row */
 	char login[NET_LINE_MAX + 1];
-	bool has_login; /* USER was given */
+	bool has_login;	 /* USER was given */
+	bool utf8;	 /* UTF8 was given */
+	size_t language; /* place in languages (net_text.h) */
 	bool mechs_known;
 	uint32_t mechs; /* enum conf_mech bits; net_mechs() */
 	enum { STLS_NO, STLS_UNKNOWN, STLS_OFFERED, STLS_DONE } stls;
@@ -150,6 +153,13 @@ net_handler cmd_user, cmd_pass, cmd_apop, cmd_capa;
 uint32_t net_mechs(struct net *n);
 /* The verdict on a login, as IPC_LOGIN_ANSWER has it, is next in m: answer the client. */
 enum reply net_finish_login(struct net *n, struct ipc_msg *m);
+/* net_lang.c: UTF8 and LANG. */
+net_handler cmd_utf8, cmd_lang;
+/*
+ * A name or password of USER, PASS or APOP as RFC 6856 section 2.2 wants it: one with
+ * 8-bit octets is prepared, into out.  False: it is to be refused.
+ */
+bool net_prepare(const struct net *n, const char *text, size_t len, char *out, size_t size);
 /* net_sasl.c: AUTH. */
 net_handler cmd_auth;
 /* The names of mechs with a blank before each, into out; its length. */

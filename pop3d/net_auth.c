@@ -72,8 +72,9 @@ enum reply cmd_capa(struct net *n, const struct net_args *args)
 		int len =
 			snprintf(text, sizeof(text),
 				 "%s%sTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-				 "%s%sIMPLEMENTATION pop3d\r\n.\r\n",
-				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl, limit,
+				 "UTF8%s\r\nLANG\r\n%s%sIMPLEMENTATION pop3d\r\n.\r\n",
+				 mechs & MECH_PLAIN ? "USER\r\n" : "", sasl,
+				 n->conf->utf8_user ? " USER" : "", limit,
 				 net_stls_offered(n) ? "STLS\r\n" : "");
 
 		r = net_put(n, text, (size_t)len);
@@ -86,8 +87,10 @@ enum reply cmd_user(struct net *n, const struct net_args *args)
 	/* before the password travels */
 	if (!(net_mechs(n) & MECH_PLAIN))
 		return net_err(n, "a password in the clear is not accepted here");
-	memcpy(n->login, args->word[0], args->len[0] + 1);
-	n->has_login = true;
+	n->has_login = net_prepare(n, args->word[0], args->len[0], n->login, sizeof(n->login));
+	if (!n->has_login)
+		return net_err(n,
+			       "the user name is no UTF-8, or has a character that is not allowed");
 	return net_ok(n, "send PASS");
 }
 
@@ -189,11 +192,20 @@ static enum reply login(struct net *n, enum mechanism mechanism, const char *nam
 
 enum reply cmd_pass(struct net *n, const struct net_args *args)
 {
+	char prepared[NET_LINE_MAX + 1];
+	bool fit;
+
 	if (!n->has_login)
 		return net_err(n, "give USER first");
 	n->has_login = false;
 	/* the password is in the input buffer too, until the next line overwrites it */
 	explicit_bzero(n->io.in_buf, n->io.in_start);
+	/* auth compares it as it came and as prepared */
+	fit = net_prepare(n, args->word[0], args->len[0], prepared, sizeof(prepared));
+	explicit_bzero(prepared, sizeof(prepared));
+	if (!fit)
+		return net_err(n,
+			       "the password is no UTF-8, or has a character that is not allowed");
 	return login(n, LOGIN_USERPASS, n->login, args->word[0]);
 }
 
@@ -205,5 +217,8 @@ enum reply cmd_apop(struct net *n, const struct net_args *args)
 	net_mechs(n); /* CAPA names them after the login too, when nobody may ask any more */
 	args->word[0][args->len[0]] = '\0';
 	args->word[1][args->len[1]] = '\0';
-	return login(n, LOGIN_APOP, args->word[0], args->word[1]);
+	if (!net_prepare(n, args->word[0], args->len[0], n->login, sizeof(n->login)))
+		return net_err(n,
+			       "the user name is no UTF-8, or has a character that is not allowed");
+	return login(n, LOGIN_APOP, n->login, args->word[1]);
 }

@@ -21,6 +21,8 @@ static const struct verb verbs[] = {
 	{ "APOP", PH_AUTH, 2, 2, false, cmd_apop },
 	{ "AUTH", PH_AUTH, 0, 2, false, cmd_auth },
 	{ "STLS", PH_AUTH, 0, 0, false, cmd_stls },
+	{ "UTF8", PH_AUTH, 0, 0, false, cmd_utf8 },
+	{ "LANG", PH_AUTH | PH_TRANS, 0, 1, false, cmd_lang },
 	{ "STAT", PH_TRANS, 0, 0, false, cmd_stat },
 	{ "LIST", PH_TRANS, 0, 1, false, cmd_list },
 	{ "RETR", PH_TRANS, 1, 1, false, cmd_retr },

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "net.h"
+#include "net_text.h"
 
 #define STATUS_MAX   512  /* RFC 2449 section 4 */
 #define LAST_WORD_MS 2000 /* for a client that does not take our last answer */
@@ -32,6 +33,14 @@ enum reply net_put(struct net *n, const void *data, size_t len)
 	return REPLY_OK;
 }
 
+/* len octets, or fewer where they would end within a character of UTF-8. */
+static size_t whole_chars(const char *s, size_t len)
+{
+	while (len > 0 && ((unsigned char)s[len] & 0xC0) == 0x80)
+		len--;
+	return len;
+}
+
 static enum reply __attribute__((format(printf, 3, 0)))
 put_status(struct net *n, const char *word, const char *fmt, va_list ap)
 {
@@ -42,8 +51,9 @@ put_status(struct net *n, const char *word, const char *fmt, va_list ap)
 	memcpy(line, word, len);
 	more = vsnprintf(line + len, sizeof(line) - len - 2, fmt, ap);
 	if (more > 0)
-		len += (size_t)more < sizeof(line) - len - 2 ? (size_t)more
-							     : sizeof(line) - len - 3;
+		len += (size_t)more < sizeof(line) - len - 2
+			       ? (size_t)more
+			       : whole_chars(line + len, sizeof(line) - len - 3);
 	line[len++] = '\r';
 	line[len++] = '\n';
 	return net_put(n, line, len);
@@ -55,7 +65,7 @@ enum reply net_ok(struct net *n, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	r = put_status(n, "+OK ", fmt, ap);
+	r = put_status(n, "+OK ", text_in(n->language, fmt), ap);
 	va_end(ap);
 	return r;
 }
@@ -66,7 +76,7 @@ enum reply net_err(struct net *n, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	r = put_status(n, "-ERR ", fmt, ap);
+	r = put_status(n, "-ERR ", text_in(n->language, fmt), ap);
 	va_end(ap);
 	return r == REPLY_OK ? REPLY_ERR : r;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "fsutil.h"
 #include "net.h"
 #include "num.h"
 #include "wire.h"
@@ -22,6 +23,8 @@ static void close_window(struct net_window *w)
 {
 	for (unsigned i = 0; i < (w->shared && w->n > 0 ? 1 : w->n); i++)
 		close(w->fds[i]);
+	if (w->n > 0 && w->records[0].head_length > 0)
+		close(w->head_fd);
 	w->n = 0;
 	w->shared = false;
 }
@@ -37,6 +40,7 @@ static void get_record(struct ipc_msg *m, struct maildrop_message *r)
 	r->stamp.size = ipc_get_u64(m);
 	r->stamp.mtime_ns = (int64_t)ipc_get_u64(m);
 	r->stamp.ctime_ns = (int64_t)ipc_get_u64(m);
+	r->head_length = ipc_get_u64(m);
 }
 
 /* Ask where the messages from idx on are, at most `most` of them. */
@@ -45,7 +49,8 @@ static int ask_window(struct net *n, uint64_t idx, unsigned most)
 	struct net_window *w = &n->window;
 	struct ipc_msg m;
 	uint8_t verdict;
-	unsigned count;
+	unsigned count, n_fds;
+	bool headed;
 	int err;
 
 	close_window(w);
@@ -58,21 +63,32 @@ static int ask_window(struct net *n, uint64_t idx, unsigned most)
 	verdict = ipc_get_u8(&m);
 	count = ipc_get_u8(&m);
 	w->shared = ipc_get_u8(&m) != 0;
-	if (count > most || m.n_fds != (w->shared && count ? 1 : count)) {
+	n_fds = w->shared && count ? 1 : count;
+	w->records[0].head_length = 0;
+	for (unsigned i = 0; i < count && i < most; i++)
+		get_record(&m, &w->records[i]);
+	headed = count > 0 && w->records[0].head_length > 0;
+	if (count > most || m.n_fds != n_fds + headed || (headed && count != 1)) {
 		ipc_end(&m);
 		return POP_E_CORRUPT;
 	}
-	for (unsigned i = 0; i < count; i++)
-		get_record(&m, &w->records[i]);
-	for (unsigned i = 0; m.n_fds > 0; i++)
+	for (unsigned i = 0; i < n_fds; i++)
 		w->fds[i] = ipc_take_fd(&m);
+	if (headed)
+		w->head_fd = ipc_take_fd(&m);
 	w->first = idx;
 	w->n = count;
-	if (ipc_end(&m) < 0)
+	if (ipc_end(&m) < 0 ||
+	    (headed && fs_check_sealed(w->head_fd, w->records[0].head_length) < 0))
 		return POP_E_CORRUPT;
+	for (unsigned i = 1; i < count; i++)
+		if (w->records[i].head_length > 0)
+			return POP_E_CORRUPT;
 	if (verdict == VERDICT_OK && count > 0)
 		return 0;
-	return verdict == VERDICT_CHANGED ? POP_E_CHANGED : POP_E_SYS;
+	return verdict == VERDICT_CHANGED ? POP_E_CHANGED
+	       : verdict == VERDICT_UTF8  ? POP_E_DENIED
+					  : POP_E_SYS;
 }
 
 /*
@@ -95,6 +111,7 @@ static int find_message(struct net *n, uint64_t idx, struct maildrop_message *r)
 		return err;
 	*r = w->records[idx - w->first];
 	r->fd = w->fds[w->shared ? 0 : idx - w->first];
+	r->head_fd = w->head_fd;
 	return 0;
 }
 
@@ -121,9 +138,11 @@ static int check_still(struct net *n, uint64_t idx, struct maildrop_message *r)
 	if (err < 0)
 		return err == POP_E_CORRUPT || err == POP_E_EOF ? err : POP_E_CHANGED;
 	now = n->window.records[0];
-	if (now.offset != r->offset || now.length != r->length || now.octets != r->octets)
+	if (now.offset != r->offset || now.length != r->length || now.octets != r->octets ||
+	    now.head_length != r->head_length)
 		return POP_E_CHANGED;
 	now.fd = n->window.fds[0];
+	now.head_fd = n->window.head_fd;
 	*r = now;
 	return 0;
 }
@@ -157,19 +176,18 @@ static size_t cut_block(struct cut *c, const uint8_t *data, size_t n)
 	return at;
 }
 
-/* Write the message in wire form.  0, POP_E_CHANGED, or as net_flush(). */
-static int put_message(struct net *n, const struct maildrop_message *r, struct cut *cut)
+/* Write length bytes of fd in wire form.  1: enough, else as put_message(). */
+static int put_part(struct net *n, int fd, uint64_t offset, uint64_t length, struct cut *cut,
+		    struct wire_encoder *enc)
 {
 	static uint8_t block[NET_BLOCK];
-	struct wire_encoder enc;
 	uint64_t at = 0;
-	uint8_t *out;
 	int err = 0;
 
-	wire_encode_init(&enc);
-	while (at < r->length) {
-		size_t want = r->length - at < NET_BLOCK ? (size_t)(r->length - at) : NET_BLOCK;
-		ssize_t got = pread(r->fd, block, want, (off_t)(r->offset + at));
+	while (at < length) {
+		size_t want = length - at < NET_BLOCK ? (size_t)(length - at) : NET_BLOCK;
+		ssize_t got = pread(fd, block, want, (off_t)(offset + at));
+		uint8_t *out;
 		size_t use;
 
 		if (got <= 0)
@@ -179,10 +197,27 @@ static int put_message(struct net *n, const struct maildrop_message *r, struct c
 		out = net_out_room(&n->io, 2 * use + 2, &err);
 		if (!out)
 			return err;
-		n->io.out_len += wire_encode(&enc, block, use, out);
+		n->io.out_len += wire_encode(enc, block, use, out);
 		if (use < (size_t)got)
-			break;
+			return 1;
 	}
+	return 0;
+}
+
+/* Write the message in wire form.  0, POP_E_CHANGED, or as net_flush(). */
+static int put_message(struct net *n, const struct maildrop_message *r, struct cut *cut)
+{
+	struct wire_encoder enc;
+	uint8_t *out;
+	int err = 0;
+
+	wire_encode_init(&enc);
+	if (r->head_length > 0)
+		err = put_part(n, r->head_fd, 0, r->head_length, cut, &enc);
+	if (err == 0)
+		err = put_part(n, r->fd, r->offset, r->length, cut, &enc);
+	if (err < 0)
+		return err;
 	out = net_out_room(&n->io, 2, &err);
 	if (!out)
 		return err;
@@ -199,6 +234,8 @@ static enum reply put_head(struct net *n, const struct maildrop_message *r, cons
 
 	if (cut->top)
 		return net_ok(n, "top of message follows");
+	if (n->language)
+		return net_ok(n, "%llu octets", (unsigned long long)r->octets);
 	len += net_digits(r->octets, line + len);
 	memcpy(line + len, " octets\r\n", 9);
 	return net_put(n, line, len + 9);
@@ -210,6 +247,10 @@ static enum reply say_changed(struct net *n, int err)
 		return net_gone(n);
 	if (err == POP_E_CORRUPT)
 		return net_fail(n, err);
+	if (err == POP_E_DENIED)
+		return net_err(
+			n,
+			"[UTF8] the header of this message has UTF-8; give UTF8 before the login");
 	return net_err(n, "[SYS/TEMP] this message was changed or removed by another program");
 }
 

@@ -17,6 +17,8 @@ bool net_stls_offered(struct net *n)
 	struct ipc_msg m;
 	bool offered;
 
+	if (n->utf8) /* RFC 6856 section 2.1 */
+		return false;
 	if (n->phase != PH_AUTH || n->stls == STLS_NO || n->stls == STLS_DONE)
 		return false;
 	if (n->stls == STLS_OFFERED)
@@ -64,6 +66,8 @@ enum reply cmd_stls(struct net *n, const struct net_args *args)
 	(void)args;
 	if (n->stls == STLS_DONE)
 		return net_err(n, "TLS is in use already");
+	if (n->utf8)
+		return net_err(n, "STLS is not possible after UTF8");
 	if (!net_stls_offered(n))
 		return net_err(n, "TLS is not available here");
 	/* what came before the handshake was sent by anybody */
@@ -81,6 +85,7 @@ enum reply cmd_stls(struct net *n, const struct net_args *args)
 	if (err < 0)
 		return net_fail(n, err);
 	n->stls = STLS_DONE;
+	n->language = 0;
 	n->mechs_known = false;
 	return REPLY_OK;
 }

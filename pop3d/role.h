@@ -103,10 +103,11 @@ struct drop_start {
 	const char *address; /* the client's, for the lock record */
 	uid_t uid;
 	struct spec spec;
-	bool read_only;	      /* the user's option: nothing may be deleted */
-	uint32_t login_delay; /* seconds */
-	uint32_t expire;      /* days after the first retrieval, or CONF_EXPIRE_NEVER */
-	int64_t show_after;   /* older messages are hidden, seconds since the epoch; 0: none */
+	uint32_t utf8_fallback; /* enum conf_fallback, of this client */
+	bool read_only;		/* the user's option: nothing may be deleted */
+	uint32_t login_delay;	/* seconds */
+	uint32_t expire;	/* days after the first retrieval, or CONF_EXPIRE_NEVER */
+	int64_t show_after;	/* older messages are hidden, seconds since the epoch; 0: none */
 };
 int drop_run(struct drop_start *start);
 /* As the mailbox's owner: remove the dotlock of a process that is gone.  An exit status. */

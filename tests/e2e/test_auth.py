@@ -256,7 +256,7 @@ class Auth(common.Case):
 
     def test_log(self):
         """One line an event; who, from where, why; never a password, nothing raw."""
-        site = self.open()
+        site = self.open(utf8_user="no")
         session = site.start(transport="tcp")
         session.greeting()
         self.attempt(session, "alice", "s3cret-and-wrong")
