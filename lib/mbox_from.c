@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include "date.h"
 #include "mbox_from.h"
 
 /* What is left of the line. */
@@ -144,16 +145,6 @@ static void zone(struct rest *r, int *east_s)
 		*r = second;
 }
 
-static bool day_exists(int day, int month, int year)
-{
-	static const uint8_t days[12] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
-	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-
-	if (day < 1 || day > days[month])
-		return false;
-	return month != 1 || day < 29 || leap;
-}
-
 /* The date and all that may stand behind it, to the end of the line. */
 static bool date_to_end(struct rest r, struct tm *tm, int *east_s)
 {
@@ -174,7 +165,7 @@ static bool date_to_end(struct rest r, struct tm *tm, int *east_s)
 	if (!blanks(&r))
 		return false;
 	year = number(&r, 4, 4);
-	if (year < 0 || !day_exists(day, month, year))
+	if (year < 0 || !date_exists(year, month + 1, day))
 		return false;
 	tm->tm_year = year - 1900;
 	tm->tm_mon = month;
@@ -223,6 +214,7 @@ int mbox_from_date(const char *line, size_t len, int64_t *seconds)
 
 	if (!parse(line, len, &tm, &east_s))
 		return POP_E_SYNTAX;
-	*seconds = (int64_t)timegm(&tm) - east_s;
+	*seconds = date_days(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday) * 86400 +
+		   tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec - east_s;
 	return 0;
 }

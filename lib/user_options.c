@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "date.h"
 #include "num.h"
@@ -178,8 +177,7 @@ static int format_value(const struct user *u, const struct user_option *o, char 
 {
 	const void *slot = (const char *)u + o->offset;
 	const struct user_number *number = slot;
-	time_t when;
-	struct tm tm;
+	char day[DATE_LEN + 1];
 
 	out[0] = '\0';
 	switch (o->type) {
@@ -195,11 +193,10 @@ static int format_value(const struct user *u, const struct user_option *o, char 
 			return snprintf(out, size, "%s=never", o->name);
 		return snprintf(out, size, "%s=%u", o->name, number->value);
 	case USER_OPTION_DATE:
-		when = (time_t) * (const int64_t *)slot;
-		if (!when || !gmtime_r(&when, &tm))
+		if (*(const int64_t *)slot == 0)
 			return 0;
-		return snprintf(out, size, "%s=%04d-%02d-%02d", o->name, tm.tm_year + 1900,
-				tm.tm_mon + 1, tm.tm_mday);
+		date_format(*(const int64_t *)slot, day);
+		return snprintf(out, size, "%s=%s", o->name, day);
 	case USER_OPTION_FLAG:
 		return *(const bool *)slot ? snprintf(out, size, "%s=yes", o->name) : 0;
 	case USER_OPTION_ANY:

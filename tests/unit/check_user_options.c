@@ -169,6 +169,7 @@ START_TEST(dates)
 	static const char *const bad[] = { "",		 "2026-1-31",  "2026-01-32",
 					   "2026-13-01", "2026-00-1",  "2026-01-00",
 					   "2026/01/31", "+026-01-31", "2026-01-311" };
+	char text[DATE_LEN + 1];
 	int64_t s;
 
 	ck_assert_int_eq(date_parse("1970-01-01", 10, &s), 0);
@@ -176,6 +177,14 @@ START_TEST(dates)
 	ck_assert_int_eq(date_parse("2026-01-31", 10, &s), 0);
 	ck_assert_int_eq(s, 1769817600);
 	ck_assert_int_eq(date_parse("9999-12-31", 10, &s), 0);
+	/* each day up to 2400 is the one behind the day before, and is written as it is read */
+	for (int64_t day = 0; day < 157000; day++) {
+		date_format(day * 86400 + 86399, text);
+		ck_assert_int_eq(date_parse(text, DATE_LEN, &s), 0);
+		ck_assert_msg(s == day * 86400, "%s", text);
+	}
+	date_format(253402300799, text);
+	ck_assert_str_eq(text, "9999-12-31");
 	for (size_t i = 0; i < N_ELEMS(bad); i++)
 		ck_assert_msg(date_parse(bad[i], strlen(bad[i]), &s) == POP_E_SYNTAX, "%s", bad[i]);
 }
