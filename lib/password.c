@@ -1,5 +1,5 @@
 /*
- * password.c - crypt(3) hashes: make, verify, and the same work for nobody.
+ * password.c - hashes of passwords: make, verify, and the same work for nobody.
  *
  * Runs in:  auth, one credential at a time; pop3admin.
  * Trusts:   libcrypt.  Not the hash: it is a field of a file.
@@ -12,6 +12,7 @@
 
 #include "num.h"
 #include "password.h"
+#include "salted.h"
 
 /*
  * 32 KiB: no stack for it in a role, and no heap block that stays behind unwiped.
@@ -114,6 +115,13 @@ int password_verify(const char *password, const char *hash)
 	bool no_memory = false;
 	int yes = 0;
 
+	if (salted_is(hash)) {
+		/* the work that an unknown account costs, as these are none */
+		yes = salted_verify(password, hash);
+		password_verify_dummy(password);
+		errno = 0;
+		return yes;
+	}
 	if (hash[0] != '\0' && hash[0] != '*') {
 		errno = 0;
 		made = run_crypt(password, hash);
@@ -214,7 +222,7 @@ const char *password_bare_hash(const char *field, bool *locked)
 	*locked = field[0] == '!';
 	if (*locked)
 		field++;
-	if (field[0] != '{')
+	if (field[0] != '{' || salted_is(field))
 		return field;
 	for (i = 0; i < N_SCHEMES; i++) {
 		len = strlen(schemes[i].scheme);

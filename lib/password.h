@@ -1,5 +1,5 @@
 /*
- * password.h - crypt(3) hashes: make, verify, and the same work for nobody.
+ * password.h - hashes of passwords: make, verify, and the same work for nobody.
  */
 #ifndef POP_PASSWORD_H
 #define POP_PASSWORD_H
@@ -22,7 +22,7 @@ int password_hash(const char *password, char *out, size_t size);
 int password_hash_random(const char *password, char *out, size_t size);
 
 /*
- * Is password the one behind this crypt(3) hash?  1 yes, 0 no (also for an
+ * Is password the one behind this hash, of crypt(3) or salted.h?  1 yes, 0 no (also for an
  * empty, unknown or malformed hash, after the work of password_verify_dummy(),
  * with errno 0; errno ENOMEM: it could not be found out).
  * Compared in constant time; what crypt kept is wiped.
@@ -49,7 +49,8 @@ bool password_scheme_fits(const char *scheme, const char *hash);
  * Strip what Dovecot may write before a crypt(3) hash ({CRYPT}, {SHA512-CRYPT},
  * {SHA256-CRYPT}, {BLF-CRYPT}, {MD5-CRYPT}; no regard to case) and one '!' before or
  * behind it (then *locked, else false).
- * Returns where the bare hash begins in field, or NULL for another {SCHEME}.
+ * Returns where the bare hash begins in field, or NULL for another {SCHEME}.  What
+ * salted.h knows is bare with its {SCHEME}.
  */
 const char *password_bare_hash(const char *field, bool *locked);
 

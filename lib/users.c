@@ -100,7 +100,7 @@ static int parse_password(const struct field f[], struct user *u, struct pop_why
 		return err;
 	bare = password_bare_hash(text, &u->locked);
 	if (!bare) {
-		err = pop_why(why, POP_E_SYNTAX, "a password {SCHEME} that is not crypt(3)");
+		err = pop_why(why, POP_E_SYNTAX, "a password {SCHEME} that is not known");
 		goto out;
 	}
 	len = strlen(bare);

@@ -25,7 +25,7 @@ struct user_number {
 
 struct user {
 	char name[USER_NAME_MAX + 1];
-	char hash[USER_HASH_MAX + 1]; /* crypt(3) form, {SCHEME} and '!' removed; wipe after use */
+	char hash[USER_HASH_MAX + 1]; /* as password_bare_hash() leaves it; wipe after use */
 	char scheme[24];   /* the {SCHEME} that stood before it, braces included, or "" */
 	bool locked;	   /* '!' stood in front of the password */
 	uint32_t uid, gid; /* USER_NO_ID where empty */

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """The brake on guessing, login_delay, and upgraded hashes."""
+import base64
+import hashlib
 import json
 import os
 import threading
@@ -289,6 +291,29 @@ class Upgrade(Case):
             session.expect(None, "+OK...")
         session.ended()
         self.assertFalse(self.hash_of(site).startswith("$1$"))
+
+    def test_from_directories(self):
+        """{SSHA} and its kin log in as they are, and are replaced then."""
+        site = self.open()
+        fields = {}
+        for scheme, name, salt in (("SSHA", "sha1", b"salt"), ("SSHA256", "sha256", b"s" * 8),
+                                   ("ssha512", "sha512", b"\0\1\2\3"), ("SHA", "sha1", b"")):
+            digest = hashlib.new(name, PASSWORD.encode() + salt).digest()
+            field = "{%s}%s" % (scheme, base64.b64encode(digest + salt).decode())
+            fields[scheme.lower()] = field
+            site.add_user(scheme.lower(), messages=MAIL, field=field)
+        site.admin("user", "verify", "ssha", stdin=PASSWORD.encode())
+        site.admin("user", "lock", "sha")
+        for name, field in fields.items():
+            self.assertIn(b"[AUTH]", self.attempt(site, name)[0])
+            self.assertEqual(self.hash_of(site, name).lstrip("!"), field)
+            answer, _ = self.attempt(site, name, PASSWORD)
+            if name == "sha":
+                self.assertIn(b"[AUTH]", answer)
+                self.assertEqual(self.hash_of(site, name), "!" + field)
+            else:
+                self.assertTrue(answer.startswith(b"+OK"), answer)
+                self.assertRegex(self.hash_of(site, name), r"^\$(y|gy|2b|6)\$")
 
     def test_by_sasl(self):
         import test_sasl
