@@ -106,13 +106,11 @@ static struct penalty_rules rules_of_tls(const struct conf *conf)
 				       .max_ms = conf->penalty_tls_max_ms };
 }
 
-/* The client's entry; 0: it is not braked. */
+/* The client's entry; 0: it has no address. */
 static uint64_t handshake_hash(const struct monitor *mon)
 {
 	uint8_t key[PENALTY_KEY_LEN];
 
-	if (networks_hold(mon->conf->penalty_exempt, mon->address))
-		return 0;
 	penalty_key(&mon->penalty, key);
 	return penalty_hash_handshake(key, mon->address);
 }
@@ -123,7 +121,8 @@ uint32_t mon_handshake_wait(struct monitor *mon)
 	struct pop_why why;
 	uint32_t wait_ms;
 
-	if (rules.step_ms == 0 || rules.max_ms == 0)
+	if (rules.step_ms == 0 || rules.max_ms == 0 ||
+	    networks_hold(mon->conf->penalty_exempt, mon->address))
 		return 0;
 	if (!mon->penalty.table && penalty_open(&mon->penalty, mon->conf->run_dir, false, &why) < 0)
 		return 0;
@@ -140,7 +139,8 @@ void mon_handshake_broken(struct monitor *mon)
 {
 	struct penalty_rules rules = rules_of_tls(mon->conf);
 
-	if (rules.step_ms == 0 || mon->address[0] == '\0' || !ready(mon))
+	if (rules.step_ms == 0 || mon->address[0] == '\0' ||
+	    networks_hold(mon->conf->penalty_exempt, mon->address) || !ready(mon))
 		return;
 	penalty_handshake_broken(&mon->penalty, &rules, handshake_hash(mon), mon->address,
 				 penalty_now_ms());

@@ -1,11 +1,22 @@
 #!/usr/bin/env python3
 """TLS handshakes that are broken off: what is left of them, and what they cost their address."""
+import contextlib
 import json
+import os
+import random
 import signal
+import socket
+import ssl
+import struct
 import time
 
 import common
 import test_tls
+from common import HOSTNAME, WAIT
+
+# The long run: POP3D_HANDSHAKES=1000
+HANDSHAKES = int(os.environ.get("POP3D_HANDSHAKES", "120"))
+AT_ONCE = min(200, HANDSHAKES // 5)
 
 
 class Brake(test_tls.TlsCase):
@@ -96,13 +107,73 @@ class Brake(test_tls.TlsCase):
             self.break_off(site, 3)
             self.connect(site).login().quit()
             self.assertEqual(self.waits(site), 0)
-            self.assertEqual(self.entries(site), [])
+            self.assertFalse((site.top / "run/penalty").exists())
 
     def test_good_ones_cost_nothing(self):
         site = self.open(**self.RULES)
         for _ in range(4):
             self.connect(site).login().quit()
         self.assertFalse((site.top / "run/penalty").exists())
+
+
+class Storm(test_tls.TlsCase):
+    def flights(self, made):
+        """What the client says first, and a function from the server's answer to the rest."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = made.wrap_bio(incoming, outgoing, server_hostname=HOSTNAME)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        hello = outgoing.read()
+
+        def rest(answer):
+            incoming.write(answer)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+            return outgoing.read()
+        return hello, rest
+
+    def start(self, port, stls):
+        end = socket.create_connection(("127.0.0.1", port))
+        end.settimeout(WAIT)
+        if stls:
+            end.recv(4096)
+            end.sendall(b"STLS\r\n")
+            end.recv(4096)
+        return end
+
+    def break_off(self, end, made, chosen):
+        """Inside the first flight or the second one; a second one may need more to answer to."""
+        hello, rest = self.flights(made)
+        if chosen.random() < 0.6:
+            end.sendall(hello[:chosen.randrange(len(hello) + 1)])
+            return
+        end.sendall(hello)
+        data = b""
+        while not data:
+            data = rest(end.recv(65536))
+        end.sendall(data[:chosen.randrange(len(data))])
+
+    def test_broken_off_anywhere(self):
+        """At random points, many at once, half of them by a reset: nothing is left, nothing grows."""
+        site = self.open()
+        listeners = [(site.listen("-s").port, False), (site.listen().port, True)]
+        made = test_tls.context(site)
+        chosen = random.Random(17)
+        self.stls(site).login(greeting=False).quit()
+        kept = {path.name: path.stat().st_size for path in (site.top / "run").iterdir()}
+        for _ in range(HANDSHAKES // AT_ONCE):
+            ends = [self.start(*listeners[number % 2]) for number in range(AT_ONCE)]
+            for end in ends:
+                self.break_off(end, made, chosen)
+            for end in ends:
+                if chosen.random() < 0.5:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.close()
+        self.connect(site).login().quit()
+        site.check_quiet()  # no process, no lock
+        self.assertEqual(common.children_of(os.getpid()), [])
+        self.assertEqual(kept, {path.name: path.stat().st_size
+                                for path in (site.top / "run").iterdir()})
 
 
 if __name__ == "__main__":

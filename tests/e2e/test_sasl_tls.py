@@ -355,6 +355,61 @@ class RealClients(Case):
                     config.chmod(0o600)
                     self.run_client(["mpop", "-C", str(config), "--auth-only"], site)
 
+    # What Thunderbird says, and how the answer begins; "...": lines up to the dot.
+    PROBES = {"since 102": ["CAPA"], "before": ["AUTH", "CAPA"]}
+    LOGINS = {
+        "PLAIN": [("AUTH PLAIN", "+ "), (test_sasl.plain(), "+OK")],
+        "LOGIN": [("AUTH LOGIN", "+ "), (b64("alice"), "+ "), (b64(PASSWORD), "+OK")],
+        "USER": [("USER alice", "+OK"), ("PASS " + PASSWORD, "+OK")],
+        # a method that fails is followed by the next one on the same connection
+        "PLAIN, then LOGIN": [("AUTH PLAIN", "+ "), (test_sasl.plain(password="old"), "-ERR"),
+                              ("AUTH LOGIN", "+ "), (b64("alice"), "+ "), (b64(PASSWORD), "+OK")],
+        # one that is not there
+        "GSSAPI, then PLAIN": [("AUTH GSSAPI", "-ERR"), ("AUTH PLAIN", "+ "),
+                               (test_sasl.plain(), "+OK")],
+    }
+    MAIL = [("STAT", "+OK 3 "), ("LIST", "..."), ("UIDL", "..."), ("NOOP", "+OK"),
+            ("RETR 1", "..."), ("TOP 2 20", "..."), ("XTND XLST Message-Id", "-ERR"),
+            ("DELE 1", "+OK"), ("RSET", "+OK"), ("QUIT", "+OK")]
+
+    def play(self, client, rows):
+        for said, want in rows:
+            if want == "...":
+                client.lines(said)
+            else:
+                client.expect(said, want)
+
+    def test_thunderbird(self):
+        """Its probes, its ways to log in and what follows, replayed on both ports."""
+        site = self.open(auth_failure_delay=0)
+        for version, probes in self.PROBES.items():
+            for how, rows in self.LOGINS.items():
+                for stls in (False, True):
+                    with self.subTest(version=version, how=how, stls=stls):
+                        client = self.probed(site, probes, stls)
+                        for probe in probes:
+                            listed = client.lines(probe)
+                        self.assertNotIn("STLS", listed)
+                        self.assertIn("SASL", " ".join(listed))
+                        self.play(client, rows + self.MAIL)
+                        self.assertEqual(client.rest(), b"")
+                        client.session.close()
+                        client.session.wait()
+
+    def probed(self, site, probes, stls):
+        """The client behind its handshake; before STLS it probes in clear as well."""
+        if not stls:
+            client = self.connect(site)
+            client.expect(None)
+            return client
+        session = site.start(transport="tcp")
+        session.greeting()
+        for probe in probes:
+            listed = session.lines(probe)
+        self.assertIn("STLS", listed)
+        session.expect("STLS", "+OK...")
+        return Client(session, context(site))
+
     def test_poplib(self):
         import poplib
         site = self.open()

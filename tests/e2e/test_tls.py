@@ -806,35 +806,6 @@ class Ends(TlsCase):
             client.session.close()
             client.session.wait()
 
-    def test_broken_handshakes(self):
-        """Broken off at random points, many at once: nothing is left."""
-        site = self.open()
-        listeners = [(site.listen("-s").port, False), (site.listen().port, True)]
-        made = context(site)
-        chosen = random.Random(17)
-        for _ in range(6):
-            open_ones = []
-            for number in range(20):
-                port, stls = listeners[number % 2]
-                end = socket.create_connection(("127.0.0.1", port))
-                end.settimeout(WAIT)
-                if stls:
-                    end.recv(4096)
-                    end.sendall(b"STLS\r\n")
-                    end.recv(4096)
-                hello = ssl.MemoryBIO()
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    made.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=HOSTNAME).do_handshake()
-                data = hello.read()
-                end.sendall(data[:chosen.randrange(len(data) + 1)])
-                open_ones.append(end)
-            for end in open_ones:
-                if chosen.random() < 0.5:
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.close()
-        # that nothing is left is seen when the site closes
-        self.connect(site).login().quit()
-
 
 class Secrets(TlsCase):
     """Where the private key is, and for how long."""
