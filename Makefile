@@ -66,7 +66,7 @@ POP3D_LDFLAGS = $(if $(filter yes,$(STATIC)),$(patsubst -pie,-static-pie,$(ALL_L
 CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
-ROLE_SRC   = pop3d/ipc.c pop3d/role.c pop3d/sandbox.c
+ROLE_SRC   = pop3d/ipc.c pop3d/role.c pop3d/sandbox.c pop3d/sandbox_files.c
 POP3D_SRC  = $(filter-out $(AUTH_ONLY),$(sort $(wildcard pop3d/main.c pop3d/mon_*.c \
 	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c))) $(ROLE_SRC)
 # The auth role once more, with the mechanisms that need libcrypto.

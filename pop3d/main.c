@@ -123,7 +123,9 @@ static int parse_options(int argc, char **argv, struct options *opt)
 		case 'h':
 			return fputs(usage, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK;
 		case 'V':
-			return printf("pop3d " VERSION "\nsandbox: %s\n", sandbox_compiled()) < 0 ||
+			return printf("pop3d " VERSION "\nsandbox: %s\n",
+				      sandbox_names(sandbox_has_calls(), sandbox_has_files())) <
+						       0 ||
 					       fflush(stdout) != 0
 				       ? EX_IOERR
 				       : EX_OK;

@@ -40,7 +40,7 @@ void mon_log_connect(const struct monitor *mon)
 	if (mon->port[0])
 		log_str(&l, "port", mon->port);
 	add_tls(mon, &l);
-	log_str(&l, "sandbox", sandbox_names(sandbox_active()));
+	log_str(&l, "sandbox", sandbox_names(sandbox_active(), sandbox_files_abi() > 0));
 	log_end(&l, LOG_INFO);
 }
 

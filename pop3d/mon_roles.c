@@ -211,6 +211,26 @@ int mon_start_auth(struct monitor *mon)
 	return 0;
 }
 
+/*
+ * What the owner of a mailbox needs of the file system: a Maildir; of an mbox its
+ * directory, in which a dotlock is made and other programs replace the file; and the start
+ * times of lock holders.  How many places it is.
+ */
+static size_t owner_places(const struct spec *spec, char dir[PATH_MAX],
+			   struct sandbox_place places[2])
+{
+	const char *slash = strrchr(spec->path, '/');
+	size_t n = strlen(spec->path);
+
+	if (spec->kind == MAILDROP_MBOX)
+		n = slash > spec->path ? (size_t)(slash - spec->path) : 1;
+	memcpy(dir, spec->path, n);
+	dir[n] = '\0';
+	places[0] = (struct sandbox_place){ .path = dir, .work = true };
+	places[1] = (struct sandbox_place){ .path = "/proc" };
+	return 2;
+}
+
 int mon_start_drop(struct monitor *mon, int state_fd)
 {
 	pid_t parent = getpid(), pid;
@@ -242,11 +262,15 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 			.show_after = mon->login.show_after,
 		};
 		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, SANDBOX_MAILDROP, parent);
+		struct sandbox_place places[3] = { { .fd = state_fd, .work = true } };
 		int keep[3] = { fd, ends[1], state_fd };
+		char dir[PATH_MAX];
 
 		rights.uid = mon->login.uid;
 		rights.gid = mon->login.gid;
 		rights.root = NULL; /* it needs the maildrop and its state directory */
+		rights.places = places;
+		rights.n_places = 1 + owner_places(&mon->login.spec, dir, places + 1);
 		rights.files = FILES_MANY;
 		role_title("pop3d-maildrop");
 		detach_client(mon);
@@ -279,10 +303,14 @@ void mon_start_sweep(struct monitor *mon)
 	}
 	if (pid == 0) {
 		struct role_rights rights = rights_of(mon, ROLE_MAILDROP, SANDBOX_SWEEP, parent);
+		struct sandbox_place places[2];
+		char dir[PATH_MAX];
 
 		rights.uid = mon->login.uid;
 		rights.gid = mon->login.gid;
 		rights.root = NULL;
+		rights.places = places;
+		rights.n_places = owner_places(&mon->login.spec, dir, places);
 		role_title("pop3d-sweep");
 		detach_client(mon);
 		role_enter(&rights, NULL, 0);

@@ -88,6 +88,8 @@ static void start_writer(struct monitor *mon)
 	if (pid < 0)
 		mon_log_error(mon, "cannot start the writer: %s", strerror(errno));
 	if (pid == 0) {
+		struct sandbox_place place = { .path = mon->root ? "/" : upgrade.dir,
+					       .work = true };
 		struct role_rights rights = { .role = ROLE_WRITER,
 					      .sandbox = SANDBOX_WRITER,
 					      .root_writer = mon->root ? upgrade.dir : NULL,
@@ -95,6 +97,8 @@ static void start_writer(struct monitor *mon)
 					      .files = 16,
 					      .cpu_s = 60 };
 
+		rights.places = &place;
+		rights.n_places = 1;
 		role_title("pop3d-writer");
 		role_enter(&rights, NULL, 0);
 		_exit(write_it(mon, &upgrade));

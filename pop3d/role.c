@@ -42,6 +42,7 @@ static const char *const steps[] = {
 	"prctl",
 	"the monitor was gone already",
 	"setrlimit",
+	"its files",
 	"its system-call filter",
 };
 enum step {
@@ -53,6 +54,7 @@ enum step {
 	STEP_PRCTL,
 	STEP_PARENT,
 	STEP_LIMITS,
+	STEP_FILES,
 	STEP_SANDBOX,
 };
 
@@ -130,6 +132,9 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 		_exit(STEP_PRCTL);
 	if (getppid() != r->parent)
 		_exit(STEP_PARENT);
+	/* before the limit on descriptors, some of which it uses for a moment */
+	if (!r->programs && sandbox_enter_files(r->places, r->n_places) < 0)
+		_exit(STEP_FILES);
 	if ((!r->programs && limit(RLIMIT_NPROC, 0) < 0) || limit(RLIMIT_CORE, 0) < 0 ||
 	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
 		_exit(STEP_LIMITS);

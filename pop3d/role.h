@@ -23,8 +23,11 @@ struct role_rights {
 	const char *root;	 /* the empty directory, or NULL: the role needs the file system */
 	bool programs;		 /* it starts programs */
 	pid_t parent;		 /* the monitor; where it is gone already, the process ends */
-	unsigned files;		 /* RLIMIT_NOFILE */
-	unsigned cpu_s;		 /* RLIMIT_CPU in seconds, 0: none */
+	const struct sandbox_place *places; /* the only ones where it finds files, unless it
+					       starts programs */
+	size_t n_places;
+	unsigned files; /* RLIMIT_NOFILE */
+	unsigned cpu_s; /* RLIMIT_CPU in seconds, 0: none */
 };
 
 /*

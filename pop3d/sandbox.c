@@ -23,11 +23,9 @@
 #define SANDBOX_ARCH AUDIT_ARCH_AARCH64
 #endif
 
-const char *sandbox_names(unsigned kinds)
+const char *sandbox_names(bool calls, bool files)
 {
-	static const char *const names[] = { "none", "seccomp", "landlock", "seccomp,landlock" };
-
-	return names[kinds & 3];
+	return calls ? files ? "seccomp,landlock" : "seccomp" : files ? "landlock" : "none";
 }
 
 #if !defined(SANDBOX_OFF) && defined(__linux__) && defined(SANDBOX_ARCH)
@@ -36,7 +34,6 @@ const char *sandbox_names(unsigned kinds)
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <stdbool.h>
 #include <unistd.h>
 #include "sandbox_calls.h"
 
@@ -74,7 +71,7 @@ struct range {
 	int to;
 };
 
-static unsigned active;
+static bool active;
 
 static int put(struct program *p, unsigned code, uint32_t k, int yes, int no)
 {
@@ -263,7 +260,7 @@ static int filter_calls(enum sandbox who)
 	prog = (struct sock_fprog){ (unsigned short)p.n, p.code };
 	for (size_t i = 0; i < N_ELEMS(flags); i++) {
 		if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags[i], &prog) == 0) {
-			active |= SANDBOX_CALLS;
+			active = true;
 			return 0;
 		}
 		if (errno != EINVAL)
@@ -280,14 +277,14 @@ int sandbox_enter(enum sandbox who)
 	return filter_calls(who);
 }
 
-unsigned sandbox_active(void)
+bool sandbox_active(void)
 {
 	return active;
 }
 
-const char *sandbox_compiled(void)
+bool sandbox_has_calls(void)
 {
-	return sandbox_names(SANDBOX_CALLS);
+	return true;
 }
 
 #else
@@ -298,14 +295,14 @@ int sandbox_enter(enum sandbox who)
 	return 0;
 }
 
-unsigned sandbox_active(void)
+bool sandbox_active(void)
 {
-	return 0;
+	return false;
 }
 
-const char *sandbox_compiled(void)
+bool sandbox_has_calls(void)
 {
-	return sandbox_names(0);
+	return false;
 }
 
 #endif

@@ -1,15 +1,16 @@
 /*
  * sandbox.h - what the kernel refuses a role, whatever runs in it.
  *
- * A filter of system calls for each role (seccomp-bpf), and no file that the
- * role has no use for (Landlock).  Everything that is Linux's own about it is
- * in sandbox.c; elsewhere, under sanitizers and with SANDBOX=no the functions
- * are there and do nothing.
+ * A filter of system calls for each role (seccomp-bpf, sandbox.c), and no file
+ * that the role has no use for (Landlock, sandbox_files.c).  Elsewhere than on
+ * Linux, under sanitizers and with SANDBOX=no the functions are there and do
+ * nothing.
  */
 #ifndef POP3D_SANDBOX_H
 #define POP3D_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Who is to be confined; sandbox_calls.h has a pair of letters for each. */
 enum sandbox {
@@ -29,11 +30,6 @@ enum sandbox {
 	SANDBOX_N
 };
 
-enum sandbox_kind { /* bits */
-		    SANDBOX_CALLS = 1,
-		    SANDBOX_FILES = 2,
-};
-
 /*
  * From here on this process, and every one it starts, makes only the system calls
  * of its row; another one kills it by SIGSYS.  NO_NEW_PRIVS must be set.  0, also
@@ -42,13 +38,29 @@ enum sandbox_kind { /* bits */
  */
 int sandbox_enter(enum sandbox who);
 
-/* What is in force in this process: sandbox_kind bits. */
-unsigned sandbox_active(void);
+/* A directory whose files a role can reach, and those below it. */
+struct sandbox_place {
+	int fd;		  /* borrowed; not used where there is a path */
+	const char *path; /* where it is not there yet, the nearest above it that is */
+	bool work;	  /* not only read: also write, make, remove, rename, list */
+};
 
-/* What was compiled in: "seccomp,landlock", "none"; for pop3d -V. */
-const char *sandbox_compiled(void);
+/*
+ * From here on this process reaches no other file, whatever its uid may, connects
+ * and binds no TCP socket, and signals nobody else (the last two where the kernel
+ * can).  The rest as sandbox_enter().
+ */
+int sandbox_enter_files(const struct sandbox_place *places, size_t n);
 
-/* "seccomp" and so on for these sandbox_kind bits, for the log. */
-const char *sandbox_names(unsigned kinds);
+/* The filter of this process is in force. */
+bool sandbox_active(void);
+/* The kernel's version of Landlock, 0: none. */
+int sandbox_files_abi(void);
+/* What was compiled in. */
+bool sandbox_has_calls(void);
+bool sandbox_has_files(void);
+
+/* "seccomp,landlock", "none", and so on. */
+const char *sandbox_names(bool calls, bool files);
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The sandbox of every role of a live session, as /proc shows it."""
 import os
+import shutil
 import signal
 import subprocess
 import unittest
@@ -21,6 +22,12 @@ def compiled():
 def has_filters():
     with open("/proc/self/status", encoding="ascii") as file:
         return "seccomp" in compiled() and "Seccomp:" in file.read()
+
+
+def landlock():
+    """The kernel's version of it, 0: none, or the build has none."""
+    found = common._libc.syscall(444, None, 0, 1)
+    return max(found, 0) if "landlock" in compiled() else 0
 
 
 needs_filters = unittest.skipUnless(has_filters(), "no filters of system calls here")
@@ -134,6 +141,29 @@ class Sandbox(test_tls.TlsCase):
         self.assertEqual((site.top / "run/seen").read_text().split(), ["Seccomp:", "2"])
         session.quit()
 
+    @unittest.skipUnless(landlock() >= 2, "no Landlock here")
+    def test_maildrop_stays_in_its_places(self):
+        """A mailbox's directory that was put there meanwhile is none of the session's places."""
+        site = self.site()
+        home = site.top / "mail/alice"
+        for answer in ("+OK...", "-ERR [SYS/TEMP]..."):
+            home.mkdir()
+            site.add_user("alice", "mbox", path=home / "box")
+            alice = site.users["alice"]
+            site.own(home, alice, 0o700)
+            site.fill(alice, MAIL)
+            session = site.login()
+            session.expect("DELE 1", "+OK...")
+            if answer.startswith("-"):
+                home.rename(site.top / "mail/away")
+                home.mkdir()
+                site.own(home, alice, 0o700)
+                site.fill(alice, MAIL)
+            session.quit(answer)
+            left = alice.path.read_bytes()
+            self.assertEqual(left, common.mbox(MAIL[1:] if answer == "+OK..." else MAIL))
+            shutil.rmtree(home)
+
     # -- what is left alone, and what is said
 
     @needs_filters
@@ -171,7 +201,8 @@ class Sandbox(test_tls.TlsCase):
         """What is in force stands in the line of a connection."""
         site = self.plain()
         site.login().quit()
-        wanted = ",".join(compiled()) if has_filters() else "none"
+        wanted = ",".join((["seccomp"] if has_filters() else []) +
+                          (["landlock"] if landlock() else [])) or "none"
         connect = [line for line in site.log_text().splitlines() if line.startswith("connect")]
         self.assertEqual(len(connect), 1)
         self.assertRegex(connect[0], r" sandbox=%s\b" % wanted)

@@ -594,7 +594,7 @@ static int outcome_of(enum sandbox who, const struct attempt *a)
 
 		setrlimit(RLIMIT_CORE, &none);
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-		if (sandbox_enter(who) < 0 || sandbox_active() != SANDBOX_CALLS)
+		if (sandbox_enter(who) < 0 || !sandbox_active())
 			syscall(__NR_exit_group, NOT_ENTERED);
 		errno = 0;
 		result = a->make();
@@ -650,7 +650,7 @@ START_TEST(nobody)
 {
 	ck_assert_int_eq(sandbox_enter(SANDBOX_NOBODY), POP_E_RANGE);
 	ck_assert_int_eq(sandbox_enter(SANDBOX_N), POP_E_RANGE);
-	ck_assert_uint_eq(sandbox_active(), 0);
+	ck_assert(!sandbox_active());
 }
 END_TEST
 
@@ -702,8 +702,8 @@ static void add_tests(TCase *tc)
 START_TEST(left_out)
 {
 	ck_assert_int_eq(sandbox_enter(SANDBOX_SESSION), 0);
-	ck_assert_uint_eq(sandbox_active(), 0);
-	ck_assert_str_eq(sandbox_compiled(), "none");
+	ck_assert(!sandbox_active());
+	ck_assert(!sandbox_has_calls());
 }
 END_TEST
 
