@@ -35,7 +35,7 @@ struct relay {
 };
 
 /* What the session said becomes ciphertext, as far as there is room.  0 or POP_E_EOF. */
-static int encrypt(struct relay *r)
+static int encrypt_plain(struct relay *r)
 {
 	while (r->from < r->until) {
 		size_t done = 0;
@@ -56,7 +56,7 @@ static bool all_sent(const struct relay *r)
 
 static int push_answers(struct relay *r)
 {
-	int err = encrypt(r);
+	int err = encrypt_plain(r);
 
 	if (err == 0)
 		err = tls_conn_flush(&r->t->conn);
