@@ -11,8 +11,11 @@
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include "buf.h"
 #include "fsutil.h"
 #include "mon.h"
+
+#define DOMAINS_MAX ((size_t)16 << 20) /* bytes of all domain.NAME.* */
 
 #define MECHS_CLEAR (MECH_PLAIN | MECH_LOGIN)
 #define MECHS_PLUS  (MECH_SCRAM_SHA_1_PLUS | MECH_SCRAM_SHA_256_PLUS)
@@ -119,7 +122,37 @@ static int open_users(struct monitor *mon, int fds[2], enum ipc_verdict *verdict
 	return n;
 }
 
-/* What the built-in auth role has by fork, pop3d-auth is told. */
+/* The keys domain.NAME.*: there may be many, so they lie in a file. */
+static int tell_domains(struct monitor *mon)
+{
+	const struct conf *conf = mon->conf;
+	struct ipc_msg m;
+	struct buf b;
+	int err = 0, fd = -1;
+
+	if (conf->n_domains == 0)
+		return 0;
+	buf_init(&b, DOMAINS_MAX);
+	for (size_t i = 0; i < conf->n_domains && err == 0; i++) {
+		const struct conf_domain *d = &conf->domains[i];
+
+		err = buf_printf(&b, "%s%c%s%c%u%c%u%c", d->name, 0, d->maildrop, 0, d->uid, 0,
+				 d->gid, 0);
+	}
+	if (err == 0)
+		err = fd = fs_sealed_memfd("pop3d-domains", buf_data(&b), buf_len(&b));
+	if (err >= 0) {
+		ipc_start(&m, IPC_AUTH_DOMAINS);
+		ipc_put_u32(&m, (uint32_t)conf->n_domains);
+		ipc_put_u64(&m, buf_len(&b));
+		ipc_put_fd(&m, fd);
+		err = ipc_send(&mon->auth, &m);
+		close(fd);
+	}
+	buf_release(&b);
+	return err;
+}
+
 static int tell_start(struct monitor *mon)
 {
 	const struct conf *conf = mon->conf;
@@ -131,6 +164,7 @@ static int tell_start(struct monitor *mon)
 				  mon->address,
 				  mon->apop };
 	struct ipc_msg m;
+	int err;
 
 	ipc_start(&m, IPC_AUTH_START);
 	ipc_put_u32(&m, mon->failures);
@@ -139,9 +173,15 @@ static int tell_start(struct monitor *mon)
 	ipc_put_u8(&m, conf->password_upgrade);
 	ipc_put_u8(&m, conf->penalty_step_ms > 0);
 	ipc_put_u32(&m, conf->auth_mechanisms);
+	ipc_put_u32(&m, conf->login_delay);
+	ipc_put_u32(&m, conf->login_delay_max);
+	ipc_put_u32(&m, conf->expire);
+	ipc_put_u32(&m, conf->expire_min);
+	ipc_put_u32(&m, (uint32_t)conf->n_domains);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		ipc_put_str(&m, strings[i], strlen(strings[i]));
-	return ipc_send(&mon->auth, &m);
+	err = ipc_send(&mon->auth, &m);
+	return err < 0 ? err : tell_domains(mon);
 }
 
 /* pop3d-auth takes the place of the built-in role, which ends with its pair. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Many domains in one users file: what a login becomes, and the defaults of a domain."""
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -108,6 +109,28 @@ class Domains(test_tls.TlsCase):
         client.expect("USER john")
         self.assertIn(b" 2 messages", client.ask("PASS " + PASSWORD))
         client.quit()
+
+    def test_digests(self):
+        """The mechanisms of pop3d-auth know the domains, too."""
+        site = self.open(tls=True, apop="yes", **{
+            "domain.d%d.example.uid" % n: 7 for n in range(900)})
+        for domain in ORG, NET:
+            site.admin("user", "passwd", "john@" + domain, "--apop", stdin=PASSWORD.encode())
+        made = test_tls.context(site, check_hostname=False)
+        for name, login, wanted in (
+                (None, "john+example.org", 1), (None, "john@example.net", 2),
+                ("pop." + ORG, "john", 1), ("mail." + NET, "john", 2), (None, "john", None)):
+            with self.subTest(name=name, login=login):
+                client = self.connect(site, made, name)
+                greeting = client.expect(None)
+                stamp = greeting[greeting.index(b"<"):].strip()
+                answer = client.ask("APOP %s %s" % (
+                    login, hashlib.md5(stamp + PASSWORD.encode()).hexdigest()))
+                if wanted is None:
+                    self.assertTrue(answer.startswith(b"-ERR [AUTH]"), answer)
+                else:
+                    self.assertEqual(int(answer.split()[3]), wanted)
+                client.quit()
 
     # -- pop3admin
 
