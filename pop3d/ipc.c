@@ -39,6 +39,7 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	[IPC_LOGIN_ASK]       = { "LOGIN_ASK",       SES, MON, REQUEST, PH_AUTH,  5, 1024,    0, 0, 128,  IPC_LOGIN_ANSWER },
 	[IPC_LOGIN_ANSWER]    = { "LOGIN_ANSWER",    MON, SES, ANSWER,  ANY,     27, 27,      0, 1, 128,  0 },
 	[IPC_SESSION_END]     = { "SESSION_END",     SES, MON, NOTE,    ANY,     41, 41,      0, 0, 1,    0 },
+	[IPC_PROXY]           = { "PROXY",           SES, MON, NOTE,    PH_AUTH, 24, 128,     0, 0, 1,    0 },
 	[IPC_SASL_ASK]        = { "SASL_ASK",        SES, MON, REQUEST, PH_AUTH,  2, 3074,    0, 0, 0,    IPC_SASL_ANSWER },
 	[IPC_SASL_ANSWER]     = { "SASL_ANSWER",     MON, SES, ANSWER,  ANY,      1, 3073,    0, 1, 0,    0 },
 	[IPC_MECHS_ASK]       = { "MECHS_ASK",       SES, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 4,    IPC_MECHS_ANSWER },

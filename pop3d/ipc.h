@@ -51,6 +51,8 @@ enum ipc_type {
 	IPC_LOGIN_ANSWER, /* u8 verdict; u8 close; u8 read_only; u64 count; u64 octets; u32
 			     login_delay; u32 expire; fd: to the maildrop role */
 	IPC_SESSION_END,  /* note: u8 reason; u64 retr, top, dele, octets sent, removed */
+	IPC_PROXY, /* note, before all else: u8 ipc_proxy; u8 family (4, 6, 0); raw 16: address; u32
+		      port; str what is wrong */
 	IPC_SASL_ASK,	  /* u8 mechanism; u8 ipc_sasl_part bits; raw octets, decoded */
 	IPC_SASL_ANSWER,  /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
 			     IPC_LOGIN_ANSWER, and its fd */
@@ -136,6 +138,15 @@ enum ipc_verdict {
 	VERDICT_UTF8,	 /* [UTF8]: this message is not given without it */
 	VERDICT_TLS,	 /* the credentials are right, but this user has to come by TLS */
 	VERDICT_N
+};
+/* What the PROXY header said; proxy.h has the first three. */
+enum ipc_proxy {
+	REPORT_CLIENT = 1,
+	REPORT_UNKNOWN,
+	REPORT_LOCAL,
+	REPORT_BROKEN,	/* there was none, or no whole one */
+	REPORT_NOTHING, /* the peer left without an octet, as a health check does */
+	REPORT_N
 };
 /* Options of the user who logs in. */
 enum ipc_user { /* bits */ USER_REQUIRE_TLS = 1, USER_READ_ONLY = 2, USER_BITS = 4 };

@@ -74,11 +74,12 @@ struct mon_child {
 
 struct monitor {
 	const struct conf *conf;
-	bool root;   /* ids can be changed */
-	bool local;  /* the client is on this host, or no IP peer at all */
-	bool secure; /* the session is inside TLS */
-	bool utf8;   /* the client has given UTF8, and the maildrop role is to know */
-	uid_t uid;   /* unprivileged_user */
+	bool root;	   /* ids can be changed */
+	bool local;	   /* the client is on this host, or no IP peer at all */
+	bool secure;	   /* the session is inside TLS */
+	bool utf8;	   /* the client has given UTF8, and the maildrop role is to know */
+	bool awaits_proxy; /* the session has not yet told for whom a proxy has come */
+	uid_t uid;	   /* unprivileged_user */
 	gid_t gid;
 	char empty[PATH_MAX];	   /* the empty root */
 	char address[64], port[8]; /* the client's, "" where it has none */
@@ -151,6 +152,12 @@ bool mon_tls_pending(const struct monitor *mon);
 void mon_tls_end(struct monitor *mon, const char *why);
 /* deadline_ms has come: for a handshake or a check, or for one to begin.  0, or a broken pair. */
 int mon_tls_due(struct monitor *mon);
+
+/* mon_proxy.c: does a PROXY header come from this peer?  What it said. */
+bool mon_is_proxied(const struct monitor *mon);
+int mon_take_proxy(struct monitor *mon, struct ipc_msg *note);
+/* mon_run.c: the client is known: auth, the log and the list of sessions begin. */
+void mon_meet_client(struct monitor *mon);
 
 /* mon_auth.c: what the auth role needs, and which one it is. */
 

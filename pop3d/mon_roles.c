@@ -154,7 +154,9 @@ int mon_start_session(struct monitor *mon, int plain_fd)
 			.monitor_fd = fd,
 			.mechs = mon_mechanisms(mon),
 			.tls = plain_fd >= 0,
-			.stls = mon->tls.stage == TLS_POSSIBLE,
+			.stls = mon->tls.stage == TLS_POSSIBLE && !mon->tls.implicit,
+			.proxy = mon->awaits_proxy,
+			.implicit = mon->awaits_proxy && mon->tls.implicit,
 			.apop = mon->apop[0] ? mon->apop : NULL,
 		};
 		struct role_rights rights = rights_of(mon, ROLE_SESSION, SANDBOX_SESSION, parent);

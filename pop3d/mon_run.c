@@ -70,7 +70,7 @@ void mon_drop_pair(struct monitor *mon, struct ipc *c, int err)
 static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 {
 	/* a handshake that failed has its own line, and no session was ever there */
-	if (mon->tls.stage != TLS_SHAKING)
+	if (mon->tls.stage != TLS_SHAKING && !mon->awaits_proxy)
 		mon_log_logout(mon, m);
 	m->pos = 0;
 	mon_record_end(mon, m);
@@ -127,8 +127,13 @@ static void session_event(struct monitor *mon)
 	struct ipc_msg m;
 	int err = ipc_recv(&mon->session, &m);
 
+	if (err == 0 && mon->awaits_proxy && m.type != IPC_PROXY && m.type != IPC_SESSION_END)
+		err = POP_E_CORRUPT;
 	if (err == 0) {
 		switch (m.type) {
+		case IPC_PROXY:
+			err = mon_take_proxy(mon, &m);
+			break;
 		case IPC_LOGIN_ASK:
 		case IPC_SASL_ASK:
 			err = mon_answer_login(mon, &m);
@@ -398,16 +403,32 @@ static bool hold_handshake(struct monitor *mon, const sigset_t *unblocked)
 /* EX_OK without a session: the client has gone, or we have to. */
 static int start_roles(struct monitor *mon, const sigset_t *unblocked)
 {
+	bool tls_first = mon->tls.implicit && !mon->awaits_proxy;
 	int plain_fd = -1, err;
 
-	if (mon->tls.implicit && !hold_handshake(mon, unblocked))
+	if (tls_first && !hold_handshake(mon, unblocked))
 		return EX_OK;
-	if (mon->tls.implicit && mon_start_tls(mon, &plain_fd) < 0)
+	if (tls_first && mon_start_tls(mon, &plain_fd) < 0)
 		return EX_CONFIG;
 	err = mon_start_session(mon, plain_fd);
 	if (plain_fd >= 0)
 		close(plain_fd);
 	return err < 0 ? EX_OSERR : EX_OK;
+}
+
+void mon_meet_client(struct monitor *mon)
+{
+	if (mon_start_auth(mon) < 0)
+		end_session(mon);
+	/* not before: session and auth need less than the roles that inherit the monitor's filter,
+	 * and a checkpassword program more */
+	if (sandbox_enter(SANDBOX_MONITOR) < 0) {
+		mon_log_error(mon, "the monitor's system-call filter: %s", strerror(errno));
+		end_session(mon);
+	}
+	if (!mon->tls.implicit)
+		mon_log_connect(mon);
+	mon_record_begin(mon); /* the client has its greeting already */
 }
 
 int mon_run(struct monitor *mon)
@@ -422,20 +443,12 @@ int mon_run(struct monitor *mon)
 	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;
 	catch_signals(&unblocked); /* from the first role on: the client sees its greeting early */
+	mon->awaits_proxy = mon_is_proxied(mon);
 	status = start_roles(mon, &unblocked);
 	if (status != EX_OK || mon->session.fd < 0)
 		return status;
-	if (mon_start_auth(mon) < 0)
-		end_session(mon);
-	/* not before: these two need less than the roles that inherit the monitor's filter, and a
-	 * checkpassword program more */
-	if (sandbox_enter(SANDBOX_MONITOR) < 0) {
-		mon_log_error(mon, "the monitor's system-call filter: %s", strerror(errno));
-		end_session(mon);
-	}
-	if (!mon->tls.implicit)
-		mon_log_connect(mon);
-	mon_record_begin(mon); /* the client has its greeting already */
+	if (!mon->awaits_proxy)
+		mon_meet_client(mon);
 	if (!mon->root)
 		mon_log_drop(mon, LOG_NOTICE,
 			     "not started as root: every role runs under this uid");

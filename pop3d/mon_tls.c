@@ -263,7 +263,7 @@ int mon_answer_tls_offer(struct monitor *mon, struct ipc_msg *ask)
 	int err;
 
 	ipc_get_u8(ask);
-	if (ipc_end(ask) < 0 || mon->tls.stage != TLS_POSSIBLE)
+	if (ipc_end(ask) < 0 || mon->tls.stage != TLS_POSSIBLE || mon->tls.implicit)
 		return POP_E_CORRUPT;
 	if (open_first_pair(mon, &p) < 0)
 		return answer_offer(mon, false);
@@ -316,7 +316,8 @@ int mon_answer_tls(struct monitor *mon, struct ipc_msg *ask)
 	uint32_t wait_ms;
 
 	ipc_get_u8(ask);
-	if (ipc_end(ask) < 0 || mon->tls.stage != TLS_OFFERED)
+	/* -s: behind a PROXY header, which the session has read */
+	if (ipc_end(ask) < 0 || mon->tls.stage != (mon->tls.implicit ? TLS_POSSIBLE : TLS_OFFERED))
 		return POP_E_CORRUPT;
 	wait_ms = mon_handshake_wait(mon);
 	if (wait_ms == 0)

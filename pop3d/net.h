@@ -118,6 +118,8 @@ int net_read_response(struct net_io *io, char *line);
 uint8_t *net_out_room(struct net_io *io, size_t n, int *err);
 /* Send all.  0, POP_E_EOF, POP_E_TIME (the client took nothing for idle_timeout), POP_E_DENIED. */
 int net_flush(struct net_io *io);
+/* Wait until the client has sent something.  0, POP_E_TIME, POP_E_DENIED, POP_E_SYS. */
+int net_wait_input(struct net_io *io, int64_t until_ms);
 /* Shut for writing, then read and drop until the client closes (64 KB or 2 s). */
 void net_drain(struct net_io *io);
 
@@ -132,6 +134,12 @@ size_t net_digits(uint64_t v, uint8_t *out);
 enum reply net_fail(struct net *n, int err);
 /* The maildrop role or the monitor is gone: say so, and end; silently behind half an answer. */
 enum reply net_gone(struct net *n);
+
+/* net_proxy.c: read the PROXY header and report it.  0, or as net_read_line(). */
+int net_proxy(struct net *n);
+
+/* net_stls.c: from here on the client is behind the tls role.  0, or a negative code. */
+int net_enter_tls(struct net *n);
 
 /* net_run.c: the connection ended with err while a line of the client was awaited. */
 enum reply net_no_line(struct net *n, int err);

@@ -63,6 +63,11 @@ static int wait_ready(struct net_io *io, int fd, short events, int64_t until_ms)
 	}
 }
 
+int net_wait_input(struct net_io *io, int64_t until_ms)
+{
+	return wait_ready(io, io->in, POLLIN, until_ms);
+}
+
 static ssize_t put_some(struct net_io *io, const uint8_t *data, size_t n)
 {
 	if (io->socket)

@@ -20,6 +20,18 @@ static enum reply greet(struct net *n)
 	return r == REPLY_OK && net_flush(&n->io) < 0 ? net_fail(n, POP_E_EOF) : r;
 }
 
+/* What a proxy says of the client, and TLS where it comes first: then the greeting. */
+static enum reply begin(struct net *n)
+{
+	int err = 0;
+
+	if (n->start->proxy)
+		err = net_proxy(n);
+	if (err == 0 && n->start->implicit)
+		err = net_enter_tls(n);
+	return err < 0 ? net_fail(n, err) : greet(n);
+}
+
 enum reply net_no_line(struct net *n, int err)
 {
 	if (err == POP_E_DENIED) /* better one answer too many than none */
@@ -72,7 +84,8 @@ int net_run(const struct net_start *start)
 	n->conf = start->conf;
 	n->phase = PH_AUTH;
 	n->mechs = start->mechs;
-	n->mechs_known = !start->tls; /* asked for when the handshake is done */
+	/* asked for when the handshake is done, or the client known */
+	n->mechs_known = !start->tls && !start->proxy;
 	n->stls = start->tls ? STLS_DONE : start->stls ? STLS_UNKNOWN : STLS_NO;
 	n->login_delay = n->conf->login_delay;
 	n->expire = n->conf->expire;
@@ -80,7 +93,7 @@ int net_run(const struct net_start *start)
 	ipc_init(&n->monitor, start->monitor_fd, ROLE_SESSION, ROLE_MONITOR, PH_AUTH);
 	net_io_init(&n->io, start->fd_in, start->fd_out, (int)n->conf->idle_timeout * 1000,
 		    n->monitor.fd);
-	r = greet(n);
+	r = begin(n);
 	while (r == REPLY_OK || r == REPLY_ERR)
 		r = next_command(n);
 	if (n->reason != END_QUIT)

@@ -35,7 +35,7 @@ bool net_stls_offered(struct net *n)
 }
 
 /* The monitor starts the tls role on the client's socket; ours is a new one. */
-static int change_socket(struct net *n)
+int net_enter_tls(struct net *n)
 {
 	struct ipc_msg m;
 	int err, fd = -1;
@@ -55,6 +55,8 @@ static int change_socket(struct net *n)
 		return POP_E_DENIED;
 	n->io.in = n->io.out = fd;
 	n->io.socket = true;
+	n->stls = STLS_DONE;
+	n->mechs_known = false;
 	return 0;
 }
 
@@ -81,11 +83,9 @@ enum reply cmd_stls(struct net *n, const struct net_args *args)
 		return r;
 	err = net_flush(&n->io);
 	if (err == 0)
-		err = change_socket(n);
+		err = net_enter_tls(n);
 	if (err < 0)
 		return net_fail(n, err);
-	n->stls = STLS_DONE;
 	n->language = 0;
-	n->mechs_known = false;
 	return REPLY_OK;
 }

@@ -75,6 +75,8 @@ struct net_start {
 	const char *apop; /* the timestamp of the greeting, NULL: no APOP */
 	bool tls;	  /* the client comes by the tls role, from its first octet */
 	bool stls;	  /* the monitor may be asked for TLS */
+	bool proxy;	  /* a PROXY header comes first */
+	bool implicit;	  /* ... and TLS behind it, before the greeting */
 };
 int net_run(const struct net_start *start);
 
