@@ -18,6 +18,9 @@ MANDIR     ?= $(PREFIX)/share/man
 DOCDIR     ?= $(PREFIX)/share/doc/pop3d
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 DESTDIR    ?=
 BUILD      ?= build$(if $(SAN),-san)
@@ -177,6 +180,10 @@ lint:
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# Completion is what the built program prints; elsewhere than here: ADMIN=, a native one.
+ADMIN ?= '$(BUILD)/pop3admin/pop3admin'
+COMPLETIONS = '$(DESTDIR)$(BASHCOMPDIR)/pop3admin' '$(DESTDIR)$(ZSHCOMPDIR)/_pop3admin' \
+	'$(DESTDIR)$(FISHCOMPDIR)/pop3admin.fish'
 # The helpers' directory holds `empty`, the root directory of roles that need no file.
 install: $(if $(NOBUILD),,all)
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(HELPERDIR)/empty' \
@@ -195,9 +202,15 @@ install: $(if $(NOBUILD),,all)
 	  chmod 644 '$(DESTDIR)$(UNITDIR)'/$$u || exit 1; done
 	$(INSTALL) -m 644 systemd/pop3d.sysusers '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf'
 	$(INSTALL) -m 644 systemd/pop3d.tmpfiles '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
+	$(INSTALL) -d -m 755 '$(DESTDIR)$(BASHCOMPDIR)' '$(DESTDIR)$(ZSHCOMPDIR)' '$(DESTDIR)$(FISHCOMPDIR)'
+	$(ADMIN) completion bash > '$(DESTDIR)$(BASHCOMPDIR)/pop3admin'
+	$(ADMIN) completion zsh > '$(DESTDIR)$(ZSHCOMPDIR)/_pop3admin'
+	$(ADMIN) completion fish > '$(DESTDIR)$(FISHCOMPDIR)/pop3admin.fish'
+	chmod 644 $(COMPLETIONS)
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(DOCDIR)/drop-ins'
 	$(INSTALL) -m 644 $(DROP_INS) '$(DESTDIR)$(DOCDIR)/drop-ins'
 uninstall:
+	rm -f $(COMPLETIONS)
 	rm -f $(foreach p,$(notdir $(filter-out $(HELPERS),$(PROGRAMS))),'$(DESTDIR)$(SBINDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(HELPERS)),'$(DESTDIR)$(HELPERDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')

@@ -143,6 +143,17 @@ static void print_globals(void)
 	     "  -V, --version           print the version");
 }
 
+/* A line for a command; what a column cannot hold puts the help on a line of its own. */
+static void print_row(const struct command *c)
+{
+	printf("  %-10s %-10s ", c->group, c->name);
+	if (strlen(c->args) > 11)
+		printf("%s\n%36s", c->args, "");
+	else
+		printf("%-11s ", c->args);
+	puts(c->help);
+}
+
 void usage_print(const char *group, const struct command *cmd)
 {
 	const char *before = "";
@@ -167,8 +178,7 @@ void usage_print(const char *group, const struct command *cmd)
 		if (strcmp(before, commands[i].group) != 0)
 			putchar('\n');
 		before = commands[i].group;
-		printf("  %-8s %-8s %-11s %s\n", commands[i].group, commands[i].name,
-		       commands[i].args, commands[i].help);
+		print_row(&commands[i]);
 	}
 	putchar('\n');
 	print_globals();
