@@ -109,7 +109,8 @@ int cmd_user_verify(struct admin *a);
 int cmd_user_list(struct admin *a);
 int cmd_user_import(struct admin *a);
 int cmd_user_app(struct admin *a);
-/* maildrop ..., uidl ..., lock ..., tls ..., penalty ..., session ..., stats, completion, config ... */
+/* maildrop ..., uidl ..., lock ..., tls ..., penalty ..., session ..., stats, doctor, completion,
+ * config ... */
 int cmd_maildrop_stat(struct admin *a);
 int cmd_maildrop_list(struct admin *a);
 int cmd_maildrop_check(struct admin *a);
@@ -130,6 +131,7 @@ int cmd_penalty_clear(struct admin *a);
 int cmd_session_list(struct admin *a);
 int cmd_session_end(struct admin *a);
 int cmd_stats(struct admin *a);
+int cmd_doctor(struct admin *a);
 int cmd_completion(struct admin *a);
 int cmd_config_check(struct admin *a);
 int cmd_config_show(struct admin *a);

@@ -20,6 +20,7 @@
 
 #include "certs.h"
 #include "credential.h"
+#include "doctor.h"
 #include "fsutil.h"
 
 #define FILES_MAX    4
@@ -356,9 +357,12 @@ static void look_at(struct look *l, const char *word, size_t len)
 	close(fd);
 }
 
+/* What is done with each certificate that was looked at. */
+typedef void report(void *ctx, struct admin *a, const struct look *l, int64_t now);
+
 /* One pair of lists; 0 where all is well. */
 static int check_pair(struct admin *a, const char *server_name, const char *certificates,
-		      const char *key_list)
+		      const char *key_list, report *tell, void *ctx)
 {
 	const char *name = server_name[0] ? server_name : a->conf.hostname;
 	int64_t now = (int64_t)time(NULL);
@@ -390,7 +394,7 @@ static int check_pair(struct admin *a, const char *server_name, const char *cert
 			check_dates(l, now);
 			check_name(l, name);
 		}
-		(a->out.json ? print_json : print_text)(a, l, now);
+		tell(ctx, a, l, now);
 		if (l->n_errors > 0)
 			status = EX_NOT_WELL;
 		release(l);
@@ -402,21 +406,56 @@ static int check_pair(struct admin *a, const char *server_name, const char *cert
 	return status;
 }
 
-int cmd_tls_check(struct admin *a)
+/* The first pair, and those of other server names. */
+static int check_pairs(struct admin *a, report *tell, void *ctx)
 {
 	const struct conf *c = &a->conf;
-	int status, one;
+	int status = check_pair(a, "", c->tls_certificate, c->tls_key, tell, ctx);
 
-	if (!c->tls_certificate[0] && !c->tls_key[0] && c->n_tls_names == 0)
-		return fail(EX_CONFIG, "TLS is off: tls_certificate and tls_key are not set");
-	out_list_begin(&a->out);
-	status = check_pair(a, "", c->tls_certificate, c->tls_key);
 	for (size_t i = 0; i < c->n_tls_names; i++) {
 		const struct conf_pair *p = &c->tls_names[i];
+		int one = check_pair(a, p->name, p->certificate, p->key, tell, ctx);
 
-		one = check_pair(a, p->name, p->certificate, p->key);
 		status = status ? status : one;
 	}
+	return status;
+}
+
+static bool is_off(const struct conf *c)
+{
+	return !c->tls_certificate[0] && !c->tls_key[0] && c->n_tls_names == 0;
+}
+
+static void print(void *ctx, struct admin *a, const struct look *l, int64_t now)
+{
+	(void)ctx;
+	(a->out.json ? print_json : print_text)(a, l, now);
+}
+
+int cmd_tls_check(struct admin *a)
+{
+	int status;
+
+	if (is_off(&a->conf))
+		return fail(EX_CONFIG, "TLS is off: tls_certificate and tls_key are not set");
+	out_list_begin(&a->out);
+	status = check_pairs(a, print, NULL);
 	out_list_end(&a->out);
 	return status;
+}
+
+static void find(void *ctx, struct admin *a, const struct look *l, int64_t now)
+{
+	(void)now;
+	for (size_t i = 0; i < l->n_errors; i++)
+		finding(ctx, l->file, "see pop3admin tls check", "%s", l->errors[i]);
+	for (size_t i = 0; i < l->n_warnings; i++)
+		if (!a->out.json)
+			printf("  note: %s: %s\n", l->file, l->warnings[i]);
+}
+
+void check_certificates(struct findings *f)
+{
+	if (!is_off(&f->a->conf))
+		check_pairs(f->a, find, f);
 }

@@ -137,6 +137,10 @@ const struct command commands[] = {
 	{ "stats", "", "", WITH(OPT_PROMETHEUS), 0, 0, NEEDS_CONF,
 	  "sessions, logins, failures, messages and octets: all and today's",
 	  "pop3admin stats --prometheus", cmd_stats },
+	{ "doctor", "", "[USER]", 0, 0, 1, NEEDS_CONF,
+	  "look at everything, and try a session (of USER, with a password); exit status 1: not "
+	  "well",
+	  "pop3admin doctor", cmd_doctor },
 	{ "completion", "", "bash|zsh|fish", 0, 1, 1, NEEDS_NOTHING,
 	  "print what a shell completes these commands by", "pop3admin completion bash",
 	  cmd_completion },
