@@ -100,11 +100,11 @@ struct listener {
 	void *arg;
 };
 
-/* Of the groups for key exchange the two that are offered. */
+/* Of the groups for key exchange the two that are offered; one has two names. */
 static int tell_group(const OSSL_PARAM params[], void *listener)
 {
 	const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_CAPABILITY_TLS_GROUP_NAME);
-	static const char *const groups[] = { "P-256", "x25519", NULL };
+	static const char *const groups[] = { "secp256r1", "P-256", "x25519", NULL };
 	const struct listener *l = listener;
 
 	if (p && p->data_type == OSSL_PARAM_UTF8_STRING && !is_named(groups, p->data))
