@@ -106,6 +106,7 @@ struct monitor {
 	bool dotlocked;		      /* a dotlock that the monitor made is there */
 	bool ending;		      /* the session was told to end */
 	int64_t end_by_ms;	      /* then: until when it may take, monotonic */
+	int64_t leave_by_ms;	      /* it has said, or was told, that it is over: until when */
 	int64_t deadline_ms;	      /* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
@@ -134,7 +135,9 @@ void mon_kill_children(struct monitor *mon);
 /* Give up the monitor's own copy of the client's socket. */
 void mon_release_client(struct monitor *mon);
 
-/* mon_run.c: one line for a peer that broke the rules, and the end of its pair. */
+/* mon_run.c: the session has no more to ask, and ends by itself, soon. */
+void mon_await_end(struct monitor *mon);
+/* One line for a peer that broke the rules, and the end of its pair. */
 void mon_drop_pair(struct monitor *mon, struct ipc *c, int err);
 
 /*

@@ -47,6 +47,8 @@ int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
 	if (mon->session.fd < 0 ||
 	    (mon->session.owed != IPC_LOGIN_ANSWER && mon->session.owed != IPC_SASL_ANSWER))
 		return 0;
+	if (close_it)
+		mon_await_end(mon); /* no further credential is looked at */
 	return send_answer(mon, verdict, close_it, false, 0, 0, -1);
 }
 

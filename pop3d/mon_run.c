@@ -59,6 +59,12 @@ static void end_session(struct monitor *mon)
 	mon->end_by_ms = fs_now_ms() + LINGER_MS;
 }
 
+void mon_await_end(struct monitor *mon)
+{
+	mon->session.phase = PH_END;
+	mon->leave_by_ms = fs_now_ms() + LINGER_MS;
+}
+
 void mon_drop_pair(struct monitor *mon, struct ipc *c, int err)
 {
 	if (err != POP_E_EOF)
@@ -74,7 +80,8 @@ static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 		mon_log_logout(mon, m);
 	m->pos = 0;
 	mon_record_end(mon, m);
-	mon->phase = mon->session.phase = PH_END;
+	mon->phase = PH_END;
+	mon_await_end(mon);
 	return ipc_end(m);
 }
 
@@ -120,6 +127,12 @@ static void wait_no_more(struct monitor *mon)
 	ipc_close(&mon->tls.keeper);
 	if (mon->drop.fd >= 0)
 		shutdown(mon->drop.fd, SHUT_WR);
+}
+
+/* Is it still there, though it has no more to say? */
+static bool is_to_leave(const struct monitor *mon)
+{
+	return mon->session.fd >= 0 && mon->leave_by_ms > 0;
 }
 
 static void session_event(struct monitor *mon)
@@ -363,6 +376,8 @@ static int64_t next_deadline(const struct monitor *mon)
 		until = mon->deadline_ms;
 	if (is_waited_for(mon) && mon->end_by_ms < until)
 		until = mon->end_by_ms;
+	if (is_to_leave(mon) && mon->leave_by_ms < until)
+		until = mon->leave_by_ms;
 	if (mon_tls_pending(mon) && mon->tls.deadline_ms < until)
 		until = mon->tls.deadline_ms;
 	return until;
@@ -376,6 +391,10 @@ static void keep_deadlines(struct monitor *mon)
 		end_session(mon);
 	if (is_waited_for(mon) && now >= mon->end_by_ms)
 		wait_no_more(mon);
+	if (is_to_leave(mon) && now >= mon->leave_by_ms) {
+		mon_log_error(mon, "the session role does not end");
+		leave_session(mon);
+	}
 	if (mon_tls_pending(mon) && now >= mon->tls.deadline_ms && mon_tls_due(mon) < 0) {
 		mon_drop_pair(mon, &mon->session, POP_E_EOF);
 		leave_session(mon);
