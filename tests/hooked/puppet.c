@@ -6,6 +6,7 @@
  */
 #include "hooks.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,8 +51,10 @@ static void take_message(int fd)
 			     .msg_iovlen = 1,
 			     .msg_control = room,
 			     .msg_controllen = sizeof(room) };
+	struct pollfd wait = { .fd = fd, .events = POLLIN };
 	int32_t answer[3] = { 0, 0, 0 };
 
+	poll(&wait, 1, 10000); /* the test may have made it non-blocking */
 	answer[0] = (int32_t)recvmsg(fd, &mh, 0);
 	for (struct cmsghdr *cm = CMSG_FIRSTHDR(&mh); cm && answer[0] >= 0;
 	     cm = CMSG_NXTHDR(&mh, cm))
@@ -60,17 +63,44 @@ static void take_message(int fd)
 	send(hook_control, answer, sizeof(answer), MSG_NOSIGNAL);
 }
 
-/* Wait for the test: `r` and an index receives, `x` and a status ends; its end ends us too. */
-static int obey(const int *fds, int n)
+/* Take one more descriptor of the test's. */
+static int take_fd(void)
 {
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	char text;
+	struct iovec iov = { &text, 1 };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.room,
+			     .msg_controllen = sizeof(control.room) };
+	int fd = -1;
+
+	if (recvmsg(hook_control, &mh, MSG_CMSG_CLOEXEC) > 0 && CMSG_FIRSTHDR(&mh))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&mh)), sizeof(fd));
+	return fd;
+}
+
+/*
+ * Wait for the test: `k` takes a descriptor, which gets the next index; `r` and an
+ * index receives; `x` and a status ends.  Its end ends us too.
+ */
+static int obey(const int *pairs, int n)
+{
+	int fds[PAIRS_MAX];
 	uint8_t order[2];
 
+	memcpy(fds, pairs, sizeof(*fds) * (size_t)n);
 	say_hello(fds, n);
 	for (;;) {
 		if (recv(hook_control, order, sizeof(order), 0) != sizeof(order))
 			return 0;
 		if (order[0] == 'x')
 			return order[1];
+		if (order[0] == 'k' && n < PAIRS_MAX)
+			fds[n++] = take_fd();
 		if (order[0] == 'r' && order[1] < n)
 			take_message(fds[order[1]]);
 	}
