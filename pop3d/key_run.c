@@ -199,6 +199,8 @@ int key_run(const struct key_start *start)
 	do
 		err = next(&k);
 	while (err == 0);
+	if (err < 0 && err != POP_E_EOF)
+		note(&k, LOG_ERR, "the tls role broke the message protocol");
 	forget(&k.first);
 	forget(&k.named);
 	key_tickets_release(&k.tickets);

@@ -107,6 +107,7 @@ struct monitor {
 	bool ending;		      /* the session was told to end */
 	int64_t end_by_ms;	      /* then: until when it may take, monotonic */
 	int64_t leave_by_ms;	      /* it has said, or was told, that it is over: until when */
+	int64_t drop_by_ms;	      /* the session is gone: until when the maildrop role has */
 	int64_t deadline_ms;	      /* of the login, monotonic */
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];

@@ -24,6 +24,8 @@
  * and drops for 2 s.  What is left then is killed.
  */
 #define LINGER_MS 5000
+/* And the maildrop role when the session is gone: an expunge is finished, but a role may hang. */
+#define EXPUNGE_MS 60000
 
 static volatile sig_atomic_t got_term, got_child;
 
@@ -89,6 +91,7 @@ static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 static void leave_session(struct monitor *mon)
 {
 	ipc_close(&mon->session);
+	mon->drop_by_ms = fs_now_ms() + EXPUNGE_MS;
 	mon_release_client(mon);
 	mon_tls_end(mon, NULL);
 	if (!mon->awaits_upgrade)
@@ -376,6 +379,8 @@ static int64_t next_deadline(const struct monitor *mon)
 		until = mon->deadline_ms;
 	if (is_waited_for(mon) && mon->end_by_ms < until)
 		until = mon->end_by_ms;
+	if (mon->session.fd < 0 && mon->drop.fd >= 0 && mon->drop_by_ms < until)
+		until = mon->drop_by_ms;
 	if (is_to_leave(mon) && mon->leave_by_ms < until)
 		until = mon->leave_by_ms;
 	if (mon_tls_pending(mon) && mon->tls.deadline_ms < until)
@@ -391,6 +396,11 @@ static void keep_deadlines(struct monitor *mon)
 		end_session(mon);
 	if (is_waited_for(mon) && now >= mon->end_by_ms)
 		wait_no_more(mon);
+	if (mon->session.fd < 0 && mon->drop.fd >= 0 && now >= mon->drop_by_ms) {
+		mon_log_error(mon, "the maildrop role does not end");
+		ipc_close(&mon->drop); /* it will be killed */
+		mon_remove_dotlock(mon);
+	}
 	if (is_to_leave(mon) && now >= mon->leave_by_ms) {
 		mon_log_error(mon, "the session role does not end");
 		leave_session(mon);

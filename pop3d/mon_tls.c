@@ -395,6 +395,9 @@ static int take_done(struct monitor *mon, struct ipc_msg *m)
 		snprintf(i->domain, sizeof(i->domain), "%s", domain->name);
 	if (ipc_end(m) < 0 || i->binding_kind >= BINDING_N || mon->tls.stage != TLS_SHAKING)
 		return POP_E_CORRUPT;
+	/* it is believed about a certificate only where one is asked for */
+	if (i->identity[0] && !mon->conf->tls_client_ca[0])
+		return POP_E_CORRUPT;
 	mon->tls.stage = TLS_ON;
 	mon->secure = true;
 	mon->tls.pair.phase = PH_TRANS; /* it has no more to say */

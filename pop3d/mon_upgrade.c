@@ -112,7 +112,7 @@ int mon_take_upgrade(struct monitor *mon, struct ipc_msg *note)
 	ipc_get_str(note, upgrade.name, sizeof(upgrade.name));
 	ipc_get_str(note, upgrade.old, sizeof(upgrade.old));
 	ipc_get_str(note, upgrade.new, sizeof(upgrade.new));
-	if (ipc_end(note) < 0)
+	if (ipc_end(note) < 0 || !mon->awaits_upgrade)
 		return POP_E_CORRUPT;
 	mon->awaits_upgrade = false;
 	wanted = upgrade.name[0] && upgrade.old[0] && upgrade.new[0];
