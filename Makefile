@@ -98,7 +98,7 @@ E2E_SO   = $(BUILD)/tests/e2e/recorder.so
 HOOK_SRC = $(sort $(wildcard tests/hooked/*.c))
 HOOKED   = $(patsubst %,$(BUILD)/tests/hooked/%,pop3d pop3d-auth pop3d-digest pop3d-tls)
 HOOK_OBJ = $(call obj,$(filter-out pop3d/ipc.c,$(1)) $(HOOK_SRC)) $(LIB)
-HOOKS    = role_title fds_close_all_but execve malloc calloc realloc reallocarray strdup strndup \
+HOOKS    = role_title fds_close_all_but execve posix_spawn malloc calloc realloc reallocarray strdup strndup \
 	   mmap fork syscall socketpair memfd_create dup fdopendir open openat clock_gettime time \
 	   net_run auth_run drop_run tls_run tls_check key_run
 HOOK_LDFLAGS = $(addprefix -Wl$(comma)--wrap=,$(HOOKS))

@@ -57,14 +57,17 @@ class Evil(common.Case):
         site.add_user("bob", "mbox", OTHERS)
         return site
 
-    def start(self, site, *args, role=None, **options):
-        """A session of it; (session, puppet)."""
+    def begin(self, site, *args, **options):
+        """A session; its puppet comes by stage.puppet()."""
         self.mark = site.log.stat().st_size
-        stage = Stage(site, role or self.ROLE)
-        session = site.start(*args, **options)
-        puppet = stage.puppet()
+        stage = Stage(site, self.ROLE)
         self.addCleanup(stage.close)
-        return session, puppet
+        return site.start(*args, **options), stage
+
+    def start(self, site, *args, **options):
+        """A session and its puppet, which is there from the start."""
+        session, stage = self.begin(site, *args, **options)
+        return session, stage.puppet()
 
     def log(self, site):
         return site.log_since(self.mark)

@@ -25,7 +25,7 @@ NUMBER = {name: number for number, name in enumerate(ROLES)}
 MEMORY, FORK, FILES = 1, 2, 3
 
 # struct hook_page
-_WANT = struct.Struct("=10Iq104s")
+_WANT = struct.Struct("=10I2q104s")
 _N_ROLES, _N_WHATS, _N_SENT = 16, 4, 2000
 _FAILED = _WANT.size
 _TRIED = _FAILED + 8
@@ -68,13 +68,19 @@ class Page:
         with open(path, "r+b") as file:
             self.map = mmap.mmap(file.fileno(), _SIZE)
 
-    def want(self, fail=(0, 0, 0, 0), puppet=0, wrong=(0, 0, 0, 0, 0), jump_s=0, control=b""):
+    def want(self, fail=(0, 0, 0, 0), puppet=0, wrong=(0, 0, 0, 0, 0), jump_s=0,
+             control=b""):
         """Forget what happened; fail: role, what, nth, on; wrong: from, to, nth, defect, arg."""
         self.map[:] = bytes(_SIZE)
-        self.map[:_WANT.size] = _WANT.pack(*fail, puppet, *wrong, jump_s, control)
+        self.map[:_WANT.size] = _WANT.pack(*fail, puppet, *wrong, jump_s, 0, control)
 
     def jump(self, seconds):
+        """The wall clock shows so much more."""
         self.map[40:48] = struct.pack("=q", seconds)
+
+    def pass_time(self, seconds):
+        """So much more time has passed, for every deadline."""
+        self.map[48:56] = struct.pack("=q", seconds)
 
     def _u32(self, at):
         return struct.unpack_from("=I", self.map, at)[0]
@@ -207,10 +213,14 @@ class Pair:
                 break
         return False
 
-    def close(self):
+    def forget(self):
+        """Close what came along."""
         for fd in self.got_fds:
             os.close(fd)
         self.got_fds = []
+
+    def close(self):
+        self.forget()
         self.end.close()
 
 

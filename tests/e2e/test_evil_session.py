@@ -7,6 +7,7 @@ printed with what became of it.
 """
 import fcntl
 import os
+import signal
 import stat
 import struct
 import time
@@ -187,6 +188,8 @@ class EvilSession(Evil):
             self.assertIn("reason=unknown", "\n".join(self.log(site)))
         session, puppet = self.start(site)
         puppet.monitor.say(TYPE["SESSION_END"], note)
+        site.page.pass_time(6)
+        session.process.send_signal(signal.SIGCHLD)  # it looks at the clock
         self.assertTrue(puppet.monitor.ended(12), "it may stay after its end")
         self.finish(site, session, puppet, "stays after its end", lingers=True)
 

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,21 @@ int __wrap_execve(const char *path, char *const argv[], char *const envp[])
 	char *with[] = { env_entry, NULL };
 
 	return __real_execve(path, argv, hook_page && !envp[0] ? with : envp);
+}
+
+int __real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *files,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *files,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
+int __wrap_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *files,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	char *with[] = { env_entry, NULL };
+
+	if (fails(FAIL_FORK))
+		return EAGAIN;
+	return __real_posix_spawn(pid, path, files, attr, argv,
+				  hook_page && !envp[0] ? with : envp);
 }
 
 /* ---- memory ---------------------------------------------------------------- */
@@ -267,6 +283,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ts)
 
 	if (err == 0 && hook_page && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
 		ts->tv_sec += hook_page->clock_jump_s;
+	else if (err == 0 && hook_page && clock == CLOCK_MONOTONIC)
+		ts->tv_sec += hook_page->time_jump_s;
 	return err;
 }
 

@@ -30,6 +30,7 @@ struct hook_page {
 	uint32_t puppet_role;			 /* its pairs go to the test, by control */
 	uint32_t wrong_from, wrong_to, wrong_nth, wrong_defect, wrong_arg;
 	int64_t clock_jump_s; /* added to the wall clock */
+	int64_t time_jump_s;  /* added to the monotonic one: deadlines pass */
 	char control[104];    /* the path of a socket */
 	/* what happened */
 	uint32_t failed, said_wrong;

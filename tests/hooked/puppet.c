@@ -91,11 +91,14 @@ static int obey(const int *pairs, int n)
 {
 	int fds[PAIRS_MAX];
 	uint8_t order[2];
+	struct iovec iov = { order, sizeof(order) };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	memcpy(fds, pairs, sizeof(*fds) * (size_t)n);
 	say_hello(fds, n);
 	for (;;) {
-		if (recv(hook_control, order, sizeof(order), 0) != sizeof(order))
+		/* the calls that every role's filter has */
+		if (recvmsg(hook_control, &mh, 0) != sizeof(order))
 			return 0;
 		if (order[0] == 'x')
 			return order[1];
