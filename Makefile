@@ -7,6 +7,7 @@
 #   make SANDBOX=no                   without filters of system calls, for valgrind and the like
 #   make check                        unit and whole-program tests
 #   make check SAN=address,undefined  the same under sanitizers
+#   make fuzz FUZZ_S=60 [FUZZ=name]   every fuzz harness for so many seconds
 #   make demo, make serve             a session to look at, a server to try
 #   make install PREFIX=/usr DESTDIR=/tmp/stage
 VERSION    = 0.1
@@ -79,6 +80,9 @@ DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
 TLS_SRC    = $(sort $(wildcard pop3d/tls_*.c pop3d/key_*.c)) pop3d/algorithms.c $(ROLE_SRC)
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
 CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
+# Harnesses are linked with what they need of every role, and with functions in the place of some.
+FUZZ_SRC   = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+PARTS_SRC  = $(filter-out %_main.c pop3d/main.c,$(sort $(wildcard pop3d/*.c)))
 
 # One short line a command; V=1 shows it whole.
 say = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2); )
@@ -104,6 +108,10 @@ HOOKS    = role_title fds_close_all_but execve posix_spawn malloc calloc realloc
 HOOK_LDFLAGS = $(addprefix -Wl$(comma)--wrap=,$(HOOKS))
 comma   := ,
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
+FUZZERS  = $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
+# What gives a harness its inputs: libFuzzer, or one run of the corpus.
+FUZZ_MAIN = $(if $(findstring fuzzer,$(SAN)),-fsanitize=fuzzer,$(BUILD)/tests/fuzz/replay.o)
+FUZZ_S   ?= 60
 MAN5     = $(sort $(wildcard man/*.5))
 UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service systemd/*.slice systemd/*.timer))
 DROP_INS = $(sort $(wildcard systemd/drop-ins/*.conf))
@@ -113,7 +121,8 @@ all: lib $(PROGRAMS)
 lib: $(LIB)
 # compiled only: what can be checked where a library is missing
 objects: $(LIB) $(call obj,$(sort $(POP3D_SRC) $(AUTH_SRC) $(DIGEST_SRC) $(TLS_SRC) $(wildcard pop3d/chk_*.c) $(ADMIN_SRC)))
-unit: $(CHECKS) $(E2E_BIN) $(E2E_SO) $(HOOKED)
+unit: $(CHECKS) $(FUZZERS) $(E2E_BIN) $(E2E_SO) $(HOOKED)
+fuzzers: $(FUZZERS)
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -163,6 +172,14 @@ $(E2E_SO): $(BUILD)/%.so: %.c
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 
+$(BUILD)/pop3d/parts.a: $(call obj,$(PARTS_SRC))
+	@rm -f $@
+	$(call say,AR,$@)$(AR) rcs $@ $^
+$(FUZZERS): $(BUILD)/tests/fuzz/replay.o $(BUILD)/tests/fuzz/fuzz.o
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/pop3d/parts.a $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,-z,muldefs -o $@ $< $(FUZZ_MAIN) \
+	 $(BUILD)/tests/fuzz/fuzz.o $(BUILD)/pop3d/parts.a $(LIB) -lcrypt $(TLS_LIBS)
+
 # deps installs packages, so make may find more afterwards: hence the second make.
 check:
 	@tests/deps check
@@ -175,6 +192,10 @@ demo serve:
 # Needs root; BENCH="-q rate" and the like are options of tests/bench/run.
 bench: all $(BENCH_BIN)
 	@tests/bench/run -b '$(BUILD)' $(BENCH)
+fuzz:
+	@tests/deps fuzz
+	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang SAN=address,undefined,fuzzer-no-link fuzzers
+	@tests/fuzz/run --build build-fuzz --seconds '$(FUZZ_S)' $(FUZZ)
 lint:
 	@tests/lint
 format:
@@ -240,6 +261,6 @@ clean:
 	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
 
 FORCE:
-.PHONY: all lib objects unit check demo serve bench lint format install uninstall dist deb check-deb clean FORCE
+.PHONY: all lib objects unit fuzzers check demo serve bench fuzz lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))

@@ -23,8 +23,8 @@
 #define TAIL_MAX 64 /* bytes before the old end */
 #define HOLD_MAX INT64_C(50000000) /* ns for which the locks are held to prove a stamp */
 
-/* sum64 of the last bytes before `end`. */
-static int sum_tail(int fd, uint64_t end, uint64_t *sum)
+/* sum64 of the last bytes before `end`; *whole: they end with a line end. */
+static int sum_tail(int fd, uint64_t end, uint64_t *sum, bool *whole)
 {
 	size_t n = end < TAIL_MAX ? (size_t)end : TAIL_MAX;
 	uint8_t bytes[TAIL_MAX];
@@ -33,6 +33,7 @@ static int sum_tail(int fd, uint64_t end, uint64_t *sum)
 	if (got < 0)
 		return POP_E_SYS;
 	*sum = sum64_of(bytes, n);
+	*whole = n > 0 && bytes[n - 1] == '\n';
 	return (size_t)got == n ? 0 : POP_E_CHANGED;
 }
 
@@ -57,11 +58,13 @@ static int only_grew(struct maildrop *md)
 	/* another sample each time */
 	size_t i = (size_t)((uint64_t)stamp_now_ns() / 1000) % step;
 	uint64_t sum;
-	int err = sum_tail(mb->fd, head->made_from[0].size, &sum);
+	bool whole;
+	int err = sum_tail(mb->fd, head->made_from[0].size, &sum, &whole);
 
 	if (err < 0)
 		return err == POP_E_CHANGED ? 0 : err;
-	if (!count || sum != head->tail_sum)
+	/* what was appended to an unfinished line has changed that line, a separator maybe */
+	if (!count || !whole || sum != head->tail_sum)
 		return 0;
 	err = still_there(md, count - 1);
 	for (; i < count && err == 1; i += step)
@@ -171,7 +174,8 @@ static int save(struct maildrop *md)
 		.bits = (md->uidls_known ? INDEX_UIDLS : 0) | (mb->hidden ? INDEX_HIDDEN : 0),
 	};
 	struct index_writer *w = NULL;
-	int err = sum_tail(mb->fd, mb->scanned, &head.tail_sum);
+	bool whole;
+	int err = sum_tail(mb->fd, mb->scanned, &head.tail_sum, &whole);
 
 	if (err < 0)
 		return err;

@@ -14,9 +14,11 @@
 #include "mbox_from.h"
 #include "mbox_scan.h"
 
+#ifndef WINDOW_SIZE
 #define WINDOW_SIZE (256u << 10) /* stays in the second-level cache */
-#define MARGIN	    64		 /* before the window; as much and more is behind it */
-#define HISTORY	    8		 /* bytes before the current place that stay in the window */
+#endif
+#define MARGIN	64 /* before the window; as much and more is behind it */
+#define HISTORY 8  /* bytes before the current place that stay in the window */
 
 struct scanner {
 	struct mbox_scan *s;
@@ -320,8 +322,10 @@ static int separator_length(const struct scanner *sc, size_t at)
 /* Pass the LF or NUL at pos; if it is an LF, it belongs to the message. */
 static void pass(struct scanner *sc)
 {
-	if (sc->data[sc->pos] == '\n')
-		sc->tally.bare += sc->data[sc->pos - 1] != '\r';
+	const uint8_t *p = sc->data + sc->pos; /* before the first byte lies the margin */
+
+	if (p[0] == '\n')
+		sc->tally.bare += p[-1] != '\r';
 	sc->pos++;
 }
 

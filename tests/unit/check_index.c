@@ -2,6 +2,8 @@
  * check_index.c - what an index keeps, what damage does to it (nothing but work),
  * and that ids outlive all that happens to a mailbox.
  */
+#include <signal.h>
+#include <sys/resource.h>
 #include "index_site.h"
 #include "imported.h"
 #include "index.h"
@@ -393,6 +395,55 @@ START_TEST(test_grown_last)
 }
 END_TEST
 
+/*
+ * A file that could not be completed (there is no room, or it is read-only) grew
+ * behind an unfinished line: the index is no help then.
+ */
+static const struct {
+	const char *name, *end, *more;
+} unfinished[] = {
+	{ "a separator becomes text", "From a@b Mon Jan  1 00:00:00 2024",
+	  " and so on\n\nbody\n\n" },
+	{ "text that is no separator", "From a@b Mon Jan  1 00:00:00 2024\n\nbody 1",
+	  "From a@b Mon Jan  1 00:00:00 2024\n\nbody 2\n\n" },
+	{ "a separator grows", "From a@b Mon Jan  1 00:00:00 2024", " +0100\n\nbody 1\n\n" },
+};
+
+START_TEST(test_unfinished)
+{
+	struct rlimit all, none;
+	struct stat st;
+	char path[512];
+	uint64_t octets;
+	size_t count;
+
+	site_setup(MAILDROP_MBOX);
+	deliver(0);
+	put_file("mbox", unfinished[_i].end, true);
+	path_of(path, "mbox");
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &all), 0);
+	none = (struct rlimit){ (rlim_t)st.st_size, all.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	open_md();
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &all), 0);
+	ck_assert_uint_eq(maildrop_count(md), 2);
+	maildrop_save(md);
+	close_md();
+	put_file("mbox", unfinished[_i].more, true);
+	open_md();
+	count = maildrop_count(md);
+	octets = maildrop_octets(md);
+	close_md();
+	env.fresh = true;
+	open_md();
+	ck_assert_msg(maildrop_count(md) == count && maildrop_octets(md) == octets, "%s",
+		      unfinished[_i].name);
+	site_teardown();
+}
+END_TEST
+
 /* More changes beside an index than are kept there. */
 START_TEST(test_many)
 {
@@ -458,6 +509,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_imported, 0, 2);
 	tcase_add_loop_test(tc, test_lists, 0, 2);
 	tcase_add_test(tc, test_grown_last);
+	tcase_add_loop_test(tc, test_unfinished, 0, N_ELEMS(unfinished));
 	tcase_add_test(tc, test_many);
 	tcase_add_test(tc, test_rewritten);
 	suite_add_tcase(s, tc);
