@@ -29,15 +29,28 @@ static size_t take_options(char *text, char *options[OPTIONS_MAX])
 	return n;
 }
 
-static void put_pairs(const struct conf *conf, struct buf *out)
+static void put(const char *name, const void *data, size_t size, char path[PATH_MAX])
 {
-	for (size_t i = 0; i < conf->n_tls_names; i++) {
-		const struct conf_pair *p = &conf->tls_names[i];
+	fuzz_dir_put(name, data, size);
+	MUST(snprintf(path, PATH_MAX, "%s/%s", fuzz_dir_path(), name) < PATH_MAX);
+}
 
-		if (p->certificate[0])
-			buf_printf(out, "tls_certificate.%s = %s\n", p->name, p->certificate);
-		if (p->key[0])
-			buf_printf(out, "tls_key.%s = %s\n", p->name, p->key);
+/* A key with a NAME in it, once for each name that has a value. */
+static void put_named(const struct conf *conf, const struct conf_key *key, struct buf *out)
+{
+	const char *at = strstr(key->name, "NAME");
+
+	for (size_t i = 0; i < conf_n_names(conf, key); i++) {
+		const void *slot;
+		const char *name = conf_name(conf, key, i, &slot), *value;
+		char id[16];
+
+		snprintf(id, sizeof(id), "%.0u",
+			 key->type == CONF_DOMAIN_ID ? *(const uint32_t *)slot : 0);
+		value = key->type == CONF_DOMAIN_ID ? id : *(char *const *)slot;
+		if (value[0])
+			MUST(buf_printf(out, "%.*s%s%s = %s\n", (int)(at - key->name), key->name,
+					name, at + strlen("NAME"), value) == 0);
 	}
 }
 
@@ -47,13 +60,15 @@ static void format(const struct conf *conf, struct buf *out)
 	char value[8192];
 
 	for (size_t i = 0; i < conf_n_keys; i++) {
-		int len = conf_format(conf, &conf_keys[i], value, sizeof(value));
+		const struct conf_key *key = &conf_keys[i];
+		int len = conf_format(conf, key, value, sizeof(value));
 
 		MUST(len >= 0 && (size_t)len == strlen(value));
-		if (conf_keys[i].type != CONF_NAMED)
-			MUST(buf_printf(out, "%s = %s\n", conf_keys[i].name, value) == 0);
+		if (conf_key_is_named(key))
+			put_named(conf, key, out);
+		else
+			MUST(buf_printf(out, "%s = %s\n", key->name, value) == 0);
 	}
-	put_pairs(conf, out);
 }
 
 static void load_again(const struct conf *conf)
@@ -61,14 +76,12 @@ static void load_again(const struct conf *conf)
 	struct conf again;
 	struct pop_why why = { "" };
 	struct buf first, second;
-	char path[64];
-	int fd;
+	char path[PATH_MAX];
 
 	buf_init(&first, 1 << 20);
 	buf_init(&second, 1 << 20);
 	format(conf, &first);
-	fd = fuzz_file(1, buf_data(&first), buf_len(&first));
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	put("again", buf_data(&first), buf_len(&first), path);
 	if (conf_load(&again, path, true, NULL, 0, &why) < 0)
 		fuzz_failed(__FILE__, __LINE__, why.text);
 	format(&again, &second);
@@ -81,18 +94,18 @@ static void load_again(const struct conf *conf)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = fuzz_string(data, size), *options[OPTIONS_MAX], path[64];
+	char *text = fuzz_string(data, size), *options[OPTIONS_MAX], path[PATH_MAX];
 	size_t n = take_options(text, options);
 	struct pop_why why = { "" };
 	struct conf conf;
 	int err;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fuzz_file(0, text, size));
+	put("conf", text, size, path);
 	err = conf_load(&conf, path, true, (const char *const *)options, n, &why);
 	if (err == 0)
 		load_again(&conf);
 	else
-		MUST(why.text[0] && strlen(why.text) < POP_WHY_MAX);
+		MUST(size > 0 && why.text[0] && strlen(why.text) < POP_WHY_MAX);
 	conf_release(&conf);
 	while (n > 0)
 		free(options[--n]);
