@@ -50,10 +50,17 @@ SMALL  := -ffunction-sections -fdata-sections \
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
 	 -DLIBEXECDIR='"$(LIBEXECDIR)"' $(if $(filter no,$(SANDBOX)),-DSANDBOX_OFF) -Ilib $(CPPFLAGS)
-ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SMALL) $(SANFLAGS) -MMD -MP $(CFLAGS)
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections $(SANFLAGS) $(LDFLAGS)
-# A sanitizer's own work would not pass the filters of system calls.
-SANDBOX   ?= $(if $(SAN),no,yes)
+# COVERAGE=1, for tests/coverage/run: every program counts the lines that it runs.
+ifdef COVERAGE
+CFLAGS     = -O0 -g
+COUNT     := --coverage -fprofile-abs-path -fprofile-update=atomic
+COUNT_LD  := --coverage -Wl,--wrap=_exit,--wrap=fds_close_all_but $(BUILD)/tests/coverage/keep.o
+HARDEN    := $(filter-out -D_FORTIFY_SOURCE=%,$(HARDEN))
+endif
+ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SMALL) $(SANFLAGS) $(COUNT) -MMD -MP $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed,--gc-sections $(SANFLAGS) $(COUNT_LD) $(LDFLAGS)
+# Neither a sanitizer's own work nor the writing of counts would pass the filters of system calls.
+SANDBOX   ?= $(if $(SAN)$(COVERAGE),no,yes)
 # TLS_STATIC=yes: pop3d-tls alone is linked statically, for a faster start; no-pie: at a fixed
 # address too, which needs no relocation and leaves 400 KiB a session to be shared.
 TLS_STATIC ?=
@@ -118,6 +125,7 @@ DROP_INS = $(sort $(wildcard systemd/drop-ins/*.conf))
 MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
+$(PROGRAMS) $(CHECKS) $(FUZZERS) $(E2E_BIN) $(HOOKED): | $(if $(COVERAGE),$(BUILD)/tests/coverage/keep.o)
 lib: $(LIB)
 # compiled only: what can be checked where a library is missing
 objects: $(LIB) $(call obj,$(sort $(POP3D_SRC) $(AUTH_SRC) $(DIGEST_SRC) $(TLS_SRC) $(wildcard pop3d/chk_*.c) $(ADMIN_SRC)))
@@ -134,6 +142,8 @@ $(BUILD)/flags: FORCE
 	@printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(TLS_LDFLAGS)' | cmp -s - $@ || \
 	 printf '%s\n' '$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(TLS_LDFLAGS)' > $@
 
+$(BUILD)/tests/coverage/keep.o: private COUNT =
+$(BUILD)/tests/coverage/keep.o: private CPPFLAGS += -DCOVERAGE_DIR='"$(abspath $(BUILD))/gcda"'
 $(LIB): $(call obj,$(LIB_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
@@ -148,7 +158,7 @@ $(BUILD)/pop3d/pop3d-tls: $(call obj,$(TLS_SRC)) $(LIB)
 $(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)) pop3d/sandbox.c)
-	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(if $(COVERAGE),$(LIB))
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/hooked/pop3d: $(call HOOK_OBJ,$(POP3D_SRC))
@@ -196,6 +206,9 @@ fuzz:
 	@tests/deps fuzz
 	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang SAN=address,undefined,fuzzer-no-link fuzzers
 	@tests/fuzz/run --build build-fuzz --seconds '$(FUZZ_S)' $(FUZZ)
+coverage:
+	@tests/deps check
+	@tests/coverage/run $(TESTS)
 lint:
 	@tests/lint
 format:
@@ -261,6 +274,10 @@ clean:
 	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
 
 FORCE:
+<<<<<<< HEAD
 .PHONY: all lib objects unit fuzzers check demo serve bench fuzz lint format install uninstall dist deb check-deb clean FORCE
+=======
+.PHONY: all lib unit fuzzers check demo serve bench fuzz coverage lint format install uninstall dist clean FORCE
+>>>>>>> 628712d (tests: count lines that run, and look for what memcheck finds)
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
