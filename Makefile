@@ -209,6 +209,10 @@ fuzz:
 coverage:
 	@tests/deps check
 	@tests/coverage/run $(TESTS)
+memcheck:
+	@tests/deps check memcheck
+	@$(MAKE) --no-print-directory unit
+	@tests/memcheck --build '$(BUILD)' $(TESTS)
 lint:
 	@tests/lint
 format:
@@ -274,10 +278,6 @@ clean:
 	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
 
 FORCE:
-<<<<<<< HEAD
-.PHONY: all lib objects unit fuzzers check demo serve bench fuzz lint format install uninstall dist deb check-deb clean FORCE
-=======
-.PHONY: all lib unit fuzzers check demo serve bench fuzz coverage lint format install uninstall dist clean FORCE
->>>>>>> 628712d (tests: count lines that run, and look for what memcheck finds)
+.PHONY: all lib objects unit fuzzers check demo serve bench fuzz coverage memcheck lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))

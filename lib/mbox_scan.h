@@ -33,8 +33,9 @@ struct mbox_scan {
 
 /*
  * Scan [start, end).  To go on after an earlier scan that ended behind a line
- * end (the file has grown): start at `last` of that scan, and replace its last message by the first of
- * this one; or, where mbox_separator_at(old end), start there.
+ * end (the file has grown): start at `last` of that scan, and replace its last
+ * message by the first of this one; or, where mbox_separator_at(old end), start
+ * there.
  * 0, POP_E_SYS, POP_E_MEMORY, POP_E_CHANGED (the file is shorter than end), or
  * what each() returned.
  */

@@ -299,12 +299,21 @@ static bool waits(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
 }
 
+/* The next that is asked; notes before it are taken and change nothing here. */
+static bool hear_session(struct ipc_msg *m)
+{
+	do
+		if (model.monitor.fd < 0 || !waits(model.monitor.fd) ||
+		    ipc_recv(&model.monitor, m) < 0)
+			return false;
+	while (m->type == IPC_UTF8);
+	return true;
+}
+
 static void serve_monitor(void)
 {
 	struct ipc_msg m;
-
-	bool good = model.monitor.fd >= 0 && waits(model.monitor.fd) &&
-		    ipc_recv(&model.monitor, &m) == 0;
+	bool good = hear_session(&m);
 
 	if (HOSTILE && !good) { /* led to ask what is not */
 		ipc_close(&model.monitor);
@@ -630,6 +639,16 @@ static void transaction(struct reader *r, const char *verb, char **words, int n)
 	} else if (strcmp(verb, "CAPA") == 0 && n == 0) {
 		expect_status(r, true, NULL);
 		skip_list(r);
+	} else if (strcmp(verb, "LANG") == 0 && n < 2) {
+		const char *line;
+		size_t len;
+		bool ok =
+			status(r, &line, &len); /* which languages there are is not the question */
+
+		MUST(ok || n == 1);
+		r->errs = ok ? 0 : r->errs + 1;
+		if (ok && n == 0)
+			skip_list(r);
 	} else if (strcmp(verb, "QUIT") == 0 && n == 0) {
 		bool fails = model.expunges > 0 && (model.how & FAIL_EXPUNGE);
 
@@ -660,7 +679,8 @@ static void authorization(struct reader *r, const char *verb, int n)
 	}
 	ok = status(r, &line, &len);
 	r->errs = ok ? 0 : r->errs + 1;
-	if (ok && ((strcmp(verb, "AUTH") == 0 && n == 0) || strcmp(verb, "CAPA") == 0))
+	if (ok && ((strcmp(verb, "AUTH") == 0 && n == 0) || strcmp(verb, "CAPA") == 0 ||
+		   (strcmp(verb, "LANG") == 0 && n == 0)))
 		skip_list(r);
 	else if (ok && (strcmp(verb, "PASS") == 0 || strcmp(verb, "AUTH") == 0 ||
 			strcmp(verb, "APOP") == 0))
