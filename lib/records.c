@@ -18,7 +18,7 @@
 
 #define DAY_S	   86400
 #define PROBES	   64 /* slots that are looked at for a free one */
-#define READ_TRIES 20
+#define READ_WAITS 64 /* for records that are just being written, in one reading of all */
 /* More than one session can do: what goes beyond was made up. */
 #define ADD_MAX ((uint64_t)1 << 48)
 
@@ -167,10 +167,13 @@ void records_leave(struct records *r)
 	r->slot = NULL;
 }
 
-/* Copy a record as a whole; false where it is free, or does not stand still. */
-static bool read_slot(const struct record_slot *slot, struct session_record *s)
+/*
+ * Copy a record as a whole; false where it is free, or does not stand still.  A writer needs some
+ * microseconds; *waits, which all slots share, bounds what a damaged table can cost.
+ */
+static bool read_slot(const struct record_slot *slot, struct session_record *s, unsigned *waits)
 {
-	for (int i = 0; i < READ_TRIES; i++) {
+	for (;;) {
 		uint32_t before = __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE);
 
 		if (__atomic_load_n(&slot->owner, __ATOMIC_RELAXED) == 0)
@@ -179,9 +182,11 @@ static bool read_slot(const struct record_slot *slot, struct session_record *s)
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (!(before & 1) && before == __atomic_load_n(&slot->sequence, __ATOMIC_RELAXED))
 			return (uint64_t)s->pid == __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
+		if (*waits == 0)
+			return false;
+		(*waits)--;
 		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 	}
-	return false;
 }
 
 /* Any octets may stand there. */
@@ -197,12 +202,13 @@ static bool make_sane(struct session_record *s)
 int records_each(const struct records *r, int (*each)(void *ctx, const struct session_record *s),
 		 void *ctx)
 {
+	unsigned waits = READ_WAITS;
 	int err = 0;
 
 	for (size_t i = 0; i < RECORDS_SLOTS && err == 0; i++) {
 		struct session_record s;
 
-		if (read_slot(&r->table->slots[i], &s) && make_sane(&s))
+		if (read_slot(&r->table->slots[i], &s, &waits) && make_sane(&s))
 			err = each(ctx, &s);
 	}
 	return err;
