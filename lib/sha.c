@@ -82,9 +82,10 @@ static void compress_1(uint64_t h[8], const uint8_t *block)
 {
 	uint32_t w[80], s[5], t;
 
-	for (unsigned i = 0; i < 80; i++)
-		w[i] = i < 16 ? (uint32_t)get_be(block + 4 * i, 4)
-			      : rol32(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
+	for (unsigned i = 0; i < 16; i++)
+		w[i] = (uint32_t)get_be(block + (size_t)4 * i, 4);
+	for (unsigned i = 16; i < 80; i++)
+		w[i] = rol32(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
 	for (unsigned i = 0; i < 5; i++)
 		s[i] = (uint32_t)h[i];
 	for (unsigned i = 0; i < 80; i++) {

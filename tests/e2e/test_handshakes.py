@@ -154,7 +154,7 @@ class Storm(test_tls.TlsCase):
         end.sendall(data[:chosen.randrange(len(data))])
 
     def test_broken_off_anywhere(self):
-        """At random points, many at once, half of them by a reset: nothing is left, nothing grows."""
+        """At random points, many at once, half by a reset: nothing is left, nothing grows."""
         site = self.open()
         listeners = [(site.listen("-s").port, False), (site.listen().port, True)]
         made = test_tls.context(site)
