@@ -32,6 +32,7 @@ struct given {
 	struct conf conf;
 	struct auth_start start;
 	char strings[7][IPC_PAYLOAD_MAX];
+	char *domains; /* owned: the strings of conf.domains */
 };
 static struct given given;
 
@@ -55,7 +56,7 @@ static int take_domain(char **p, const char *end, struct conf_domain *d)
 	uid = next_string(p, end);
 	gid = next_string(p, end);
 	d->tls_name = given.strings[5] + strlen(given.strings[5]); /* "": the monitor knows it */
-	if (!gid || num_parse(uid, strlen(uid), UINT32_MAX, &u) < 0 ||
+	if (!uid || !gid || num_parse(uid, strlen(uid), UINT32_MAX, &u) < 0 ||
 	    num_parse(gid, strlen(gid), UINT32_MAX, &g) < 0)
 		return POP_E_CORRUPT;
 	d->uid = (uint32_t)u;
@@ -68,7 +69,7 @@ static int take_domains(struct ipc *monitor, struct conf *conf, uint32_t n)
 {
 	struct ipc_msg m;
 	uint64_t bytes;
-	char *text, *p;
+	char *p;
 	int fd, err = ipc_recv(monitor, &m);
 
 	if (err < 0)
@@ -80,14 +81,16 @@ static int take_domains(struct ipc *monitor, struct conf *conf, uint32_t n)
 	bytes = ipc_get_u64(&m);
 	fd = ipc_take_fd(&m);
 	err = ipc_end(&m);
-	text = p = err == 0 && bytes < DOMAINS_MAX ? malloc((size_t)bytes + 1) : NULL;
+	if (err == 0 && bytes < DOMAINS_MAX)
+		given.domains = malloc((size_t)bytes + 1);
+	p = given.domains;
 	conf->domains = calloc(n, sizeof(*conf->domains));
-	if (!text || !conf->domains)
+	if (!p || !conf->domains)
 		err = POP_E_MEMORY;
-	else if (fs_pread_full(fd, text, (size_t)bytes, 0) != (ssize_t)bytes)
+	else if (fs_pread_full(fd, p, (size_t)bytes, 0) != (ssize_t)bytes)
 		err = POP_E_SYS;
 	for (; err == 0 && conf->n_domains < n; conf->n_domains++)
-		err = take_domain(&p, text + bytes, &conf->domains[conf->n_domains]);
+		err = take_domain(&p, given.domains + bytes, &conf->domains[conf->n_domains]);
 	close(fd);
 	return err;
 }
