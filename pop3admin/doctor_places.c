@@ -24,10 +24,11 @@
 static bool listens_in(const char *table, unsigned port)
 {
 	FILE *file = fopen(table, "re");
-	char line[512], local[80], state[8];
+	char *line = NULL, local[80], state[8];
+	size_t room = 0;
 	bool found = false;
 
-	while (file && !found && fgets(line, sizeof(line), file)) {
+	while (file && !found && getline(&line, &room, file) > 0) {
 		const char *colon;
 
 		if (sscanf(line, "%*s %79s %*s %7s", local, state) != 2)
@@ -38,6 +39,7 @@ static bool listens_in(const char *table, unsigned port)
 	}
 	if (file)
 		fclose(file);
+	free(line);
 	return found;
 }
 
