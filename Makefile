@@ -245,6 +245,9 @@ install: $(if $(NOBUILD),,all)
 	$(ADMIN) completion zsh > '$(DESTDIR)$(ZSHCOMPDIR)/_pop3admin'
 	$(ADMIN) completion fish > '$(DESTDIR)$(FISHCOMPDIR)/pop3admin.fish'
 	chmod 644 $(COMPLETIONS)
+	$(INSTALL) -m 644 packaging/fail2ban/filter.conf '$(DESTDIR)$(DOCDIR)/fail2ban-filter.conf'
+	$(INSTALL) -m 644 packaging/fail2ban/jail.conf '$(DESTDIR)$(DOCDIR)/fail2ban-jail.conf'
+	$(INSTALL) -m 644 packaging/logcheck/pop3d '$(DESTDIR)$(DOCDIR)/logcheck-rules'
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(DOCDIR)/drop-ins'
 	$(INSTALL) -m 644 $(DROP_INS) '$(DESTDIR)$(DOCDIR)/drop-ins'
 uninstall:
@@ -254,7 +257,7 @@ uninstall:
 	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
 	rm -f $(foreach p,README.md DESIGN.md SECURITY.md CHANGES.md LICENSE pop3d.conf \
-	  pop3d-expire.cron,'$(DESTDIR)$(DOCDIR)/$(p)')
+	  pop3d-expire.cron fail2ban-filter.conf fail2ban-jail.conf logcheck-rules,'$(DESTDIR)$(DOCDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(UNITS)),'$(DESTDIR)$(UNITDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(DROP_INS)),'$(DESTDIR)$(DOCDIR)/drop-ins/$(p)')
 	rm -f '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf' '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'

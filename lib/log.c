@@ -13,6 +13,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fsutil.h"
@@ -21,6 +22,12 @@
 #define MARK_LEN 4 /* ..." : what a cut value ends with */
 
 static enum log_sink log_sink = LOG_TO_NOWHERE;
+static char session_id[LOG_ID_MAX];
+
+void log_session(void)
+{
+	snprintf(session_id, sizeof(session_id), "%ld.%jx", (long)getpid(), (uintmax_t)time(NULL));
+}
 
 void log_open(enum log_sink sink, int facility)
 {
@@ -78,6 +85,8 @@ void log_begin(struct log_line *l, const char *event)
 	l->len = 0;
 	l->text[0] = '\0';
 	put(l, event, strlen(event));
+	if (session_id[0])
+		log_str(l, "session", session_id);
 }
 
 /*
@@ -151,7 +160,7 @@ static bool is_bare(const unsigned char *s, unsigned n)
 void log_bytes(struct log_line *l, const char *key, const void *value, unsigned len)
 {
 	const unsigned char *s = value;
-	size_t key_len = strlen(key);
+	size_t key_len = strlen(key), end;
 	bool quoted = !is_bare(s, len);
 	unsigned i, cut, n = 0;
 	char esc[8];
@@ -163,15 +172,16 @@ void log_bytes(struct log_line *l, const char *key, const void *value, unsigned 
 	put(l, key, key_len);
 	put(l, quoted ? "=\"" : "=", quoted ? 2 : 1);
 	cut = l->len;
+	end = l->len + LOG_VALUE_MAX < sizeof(l->text) ? l->len + LOG_VALUE_MAX : sizeof(l->text);
 	for (i = 0; i < len;) {
 		i += escape(s + i, len - i, esc, &n);
-		if (l->len + n + 1 >= sizeof(l->text)) {
+		if (l->len + n + 1 >= end) {
 			l->len = cut;
 			put(l, "...", 3);
 			break;
 		}
 		put(l, esc, n);
-		if (l->len + MARK_LEN < sizeof(l->text))
+		if (l->len + MARK_LEN < end)
 			cut = l->len;
 	}
 	if (quoted)

@@ -24,12 +24,20 @@ enum log_sink log_stderr_sink(void);
 /* The syslog facility of that name ("mail", "local0" ...; no regard to case), or -1. */
 int log_facility(const char *name);
 
-#define LOG_LINE_MAX 1024
+#define LOG_LINE_MAX  1024
+#define LOG_VALUE_MAX 430 /* as logged: two such values leave room for what else there is */
+#define LOG_ID_MAX    40
 struct log_line {
 	char text[LOG_LINE_MAX];
 	unsigned len;
 };
-/* Build a line: the event word first, then pairs; too long values are cut with "...". */
+/*
+ * Begin a session's lines: from now on each has session=ID, made of this process
+ * and the time, so that no two of one host are the same.
+ */
+void log_session(void);
+/* Build a line: the event word first, then the session, then pairs; too long values are cut with
+ * "...". */
 void log_begin(struct log_line *l, const char *event);
 void log_str(struct log_line *l, const char *key, const char *value);
 void log_bytes(struct log_line *l, const char *key, const void *value, unsigned len);

@@ -253,6 +253,7 @@ int main(int argc, char **argv)
 	int status;
 
 	mon.began_ms = fs_now_ms();
+	log_session();
 	status = parse_options(argc, argv, &opt);
 	if (status >= 0)
 		return status;

@@ -74,17 +74,20 @@ void mon_log_logout(const struct monitor *mon, struct ipc_msg *note)
 {
 	static const char *const reasons[END_N] = { "quit",    "lost",	   "idle",  "stalled",
 						    "refused", "shutdown", "failed" };
-	static const char *const counts[] = { "retr", "top", "dele", "octets" };
+	static const char *const counts[] = { "retr", "top", "dele", "octets", "removed" };
 	struct log_line l;
 	uint8_t reason = ipc_get_u8(note);
 
 	begin(mon, &l, "logout");
-	if (mon->login.name[0])
+	if (mon->login.name[0]) {
 		log_str(&l, "user", mon->login.name);
+		log_str(&l, "mech", mech_name(mon->mechanism));
+	}
 	log_str(&l, "reason", reason < END_N ? reasons[reason] : "unknown");
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
 		log_u64(&l, counts[i], ipc_get_u64(note));
 	log_u64(&l, "seconds", (uint64_t)(fs_now_ms() - mon->began_ms) / 1000);
+	add_tls(mon, &l);
 	log_end(&l, LOG_INFO);
 }
 

@@ -29,6 +29,8 @@ import time
 import traceback
 import unittest
 
+import loglines
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("POP3D_BUILD", ROOT / "build")).resolve()
 POP3D = BUILD / "pop3d/pop3d"
@@ -654,6 +656,7 @@ class Site:
         text = self.log_text()
         if "Sanitizer" in text or "runtime error:" in text:
             raise AssertionError(text)
+        loglines.check(text)
         if "killed by signal %d:" % signal.SIGSYS in text and not self.filters_kill:
             raise AssertionError("a filter of system calls is too narrow:\n" + text)
 

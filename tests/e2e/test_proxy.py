@@ -26,6 +26,15 @@ V1 = b"PROXY TCP4 192.0.2.7 198.51.100.9 4711 110\r\n"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
+def log_of(site):
+    """The log without the sessions' ids, which are no matter here."""
+    return re.sub(r" session=\S+", "", site.log_text())
+
+
+def logged(site, word):
+    poll("%r in the log:\n%s" % (word, log_of(site)), lambda: word in log_of(site))
+
+
 def v2(command=1, family=0x11, rest=b"", version=2):
     return SIGNATURE + bytes([version << 4 | command, family]) + len(rest).to_bytes(2, "big") + rest
 
@@ -88,8 +97,8 @@ class Raw(test_tls.TlsCase):
                 for _ in range(5):
                     session.expect(None, "+OK...")
                 session.ended()
-                self.assertRegex(site.log_text(), r"(?m)^connect addr=%s port=%d\b" % (address, port))
-                self.assertIn("login addr=%s user=alice" % address, site.log_text())
+                self.assertRegex(log_of(site), r"(?m)^connect addr=%s port=%d\b" % (address, port))
+                self.assertIn("login addr=%s user=alice" % address, log_of(site))
                 site.log.write_text("")
 
     def test_octet_by_octet(self):
@@ -112,7 +121,7 @@ class Raw(test_tls.TlsCase):
             session = self.begin(site, V1, transport="pipes", env={name: "192.0.2.100"})
             session.greeting()
             session.quit()
-        self.assertEqual(site.log_text().count("connect addr=192.0.2.7 port=4711"), 2)
+        self.assertEqual(log_of(site).count("connect addr=192.0.2.7 port=4711"), 2)
 
     def test_environment(self):
         """Without a proxy the launcher's word is the client's address."""
@@ -121,7 +130,7 @@ class Raw(test_tls.TlsCase):
             session = site.start(transport="pipes", env=dict(zip(names, ("192.0.2.9", "4712"))))
             session.greeting()
             session.quit()
-        self.assertEqual(site.log_text().count("connect addr=192.0.2.9 port=4712"), 2)
+        self.assertEqual(log_of(site).count("connect addr=192.0.2.9 port=4712"), 2)
 
     def test_unknown(self):
         """The proxy's address, and nobody local."""
@@ -132,7 +141,7 @@ class Raw(test_tls.TlsCase):
                 session.greeting()
                 session.expect("USER alice", "-ERR...")
                 session.quit()
-        self.assertEqual(site.log_text().count("connect addr=127.0.0.1"), len(UNKNOWN))
+        self.assertEqual(log_of(site).count("connect addr=127.0.0.1"), len(UNKNOWN))
 
     def test_local(self):
         """The proxy speaks for itself, from here."""
@@ -141,7 +150,7 @@ class Raw(test_tls.TlsCase):
             session = self.begin(site, header)
             session.login()
             session.quit()
-        self.assertEqual(site.log_text().count("connect addr=127.0.0.1"), 3)
+        self.assertEqual(log_of(site).count("connect addr=127.0.0.1"), 3)
 
     def test_broken(self):
         """Closed without an octet, one line, and no session was there."""
@@ -151,7 +160,7 @@ class Raw(test_tls.TlsCase):
                 with self.subTest(name=name, args=args):
                     session = self.begin(site, header, *args)
                     session.ended(status=None)
-                    text = site.log_text()
+                    text = log_of(site)
                     self.assertIn('error addr=127.0.0.1 text="PROXY header: ', text)
                     self.assertNotIn("connect", text)
                     self.assertNotIn("logout", text)
@@ -164,8 +173,8 @@ class Raw(test_tls.TlsCase):
             session = self.begin(site, header)
             session.keep[0].shutdown(socket.SHUT_WR)
             session.ended(status=None)
-            self.assertIn("cut short" if header else "none came", site.log_text())
-            self.assertNotIn("logout", site.log_text())
+            self.assertIn("cut short" if header else "none came", log_of(site))
+            self.assertNotIn("logout", log_of(site))
             site.log.write_text("")
 
     def test_nothing_comes(self):
@@ -182,8 +191,8 @@ class Raw(test_tls.TlsCase):
         session.expect(None, "-ERR...")
         session.expect(None, "-ERR...")
         session.quit()
-        self.assertIn("connect addr=127.0.0.1", site.log_text())
-        self.assertNotIn("192.0.2.7", site.log_text())
+        self.assertIn("connect addr=127.0.0.1", log_of(site))
+        self.assertNotIn("192.0.2.7", log_of(site))
 
     def test_local_passwords(self):
         """cleartext_login = local looks at the client's address."""
@@ -213,7 +222,7 @@ class Raw(test_tls.TlsCase):
         session.expect("USER alice", "+OK...")
         session.expect("PASS wrong", "-ERR [AUTH]...")
         session.quit()
-        self.assertIn("login-failed addr=192.0.2.7 user=alice", site.log_text())
+        self.assertIn("login-failed addr=192.0.2.7 user=alice", log_of(site))
         listed = json.loads(site.admin("--json", "penalty", "list"))
         self.assertEqual([row["name"] for row in listed if row["kind"] == "address"],
                          ["192.0.2.7"])
@@ -233,7 +242,7 @@ class Raw(test_tls.TlsCase):
                     client.login()
                     self.assertEqual(len(client.lines("UIDL")), len(MAIL))
                     client.quit()
-        text = site.log_text()
+        text = log_of(site)
         self.assertEqual(text.count("connect addr=192.0.2.7 port=4711 tls=TLSv1.3"), 4)
         self.assertEqual(text.count("connect addr=127.0.0.1"), 4)
 
@@ -255,7 +264,7 @@ class Raw(test_tls.TlsCase):
         client = test_tls.Client(session, test_tls.context(site))
         client.login(greeting=False)
         client.quit()
-        self.assertRegex(site.log_text(), r"login addr=192\.0\.2\.7 user=alice .*tls=TLSv1\.3")
+        self.assertRegex(log_of(site), r"login addr=192\.0\.2\.7 user=alice .*tls=TLSv1\.3")
 
 
 class Memory(test_tls.Client):
@@ -376,8 +385,8 @@ class Programs(test_tls.TlsCase):
                 raw = self.connect_from(port)
                 source = raw.getsockname()[1]
                 self.fetch(self.wrap(site, raw) if number >= 3 else raw)
-                site.logged("connect addr=%s port=%d" % (CLIENT, source))
-                site.logged("logout addr=" + CLIENT)
+                logged(site, "connect addr=%s port=%d" % (CLIENT, source))
+                logged(site, "logout addr=" + CLIENT)
 
     def test_haproxy_health_checks(self):
         """With and without a header, and by what comes in the greeting: the server is up."""
@@ -387,11 +396,11 @@ class Programs(test_tls.TlsCase):
             site, ["127.0.0.1:%d send-proxy-v2 check inter 100ms fastinter 100ms rise 2 fall 1"
                    % listener.port], " option tcp-check\n tcp-check expect rstring ^\\+OK\n")
         # by LOCAL headers, from the proxy itself
-        poll("three checks in the log: " + site.log_text(), lambda: len(re.findall(
-            r"^connect addr=127\.0\.0\.1 ", site.log_text(), re.M)) >= 3)
+        poll("three checks in the log: " + log_of(site), lambda: len(re.findall(
+            r"^connect addr=127\.0\.0\.1 ", log_of(site), re.M)) >= 3)
         self.fetch(self.connect_from(ports[0]))
-        site.logged("login addr=%s user=alice" % CLIENT)
-        self.assertNotIn("PROXY header", site.log_text())
+        logged(site, "login addr=%s user=alice" % CLIENT)
+        self.assertNotIn("PROXY header", log_of(site))
 
     def test_stunnel(self):
         """TLS ends at stunnel, which tells whose it was."""
@@ -407,7 +416,7 @@ class Programs(test_tls.TlsCase):
         raw = self.connect_from(port)
         source = raw.getsockname()[1]
         self.fetch(self.wrap(site, raw))
-        site.logged("connect addr=%s port=%d" % (CLIENT, source))
+        logged(site, "connect addr=%s port=%d" % (CLIENT, source))
 
     def test_nginx(self):
         """nginx's mail proxy: it asks a web server where to go, and logs in there."""
@@ -446,8 +455,8 @@ class Programs(test_tls.TlsCase):
         raw = self.connect_from(port)
         source = raw.getsockname()[1]
         self.fetch(raw)
-        site.logged("connect addr=%s port=%d" % (CLIENT, source))
-        site.logged("login addr=%s user=alice" % CLIENT)
+        logged(site, "connect addr=%s port=%d" % (CLIENT, source))
+        logged(site, "login addr=%s user=alice" % CLIENT)
 
 
 if __name__ == "__main__":

@@ -78,10 +78,27 @@ START_TEST(long_values)
 		if (n >= LOG_LINE_MAX)
 			ck_assert_ptr_nonnull(strstr(l.text, "..."));
 		log_u64(&l, "n", UINT64_MAX);
-		log_str(&l, "reason", "what follows a long value");
+		log_bytes(&l, "more", value, n);
+		log_str(&l, "reason", "what follows long values");
+		ck_assert_ptr_nonnull(strstr(l.text, " reason=\"what follows long values\""));
 		ck_assert_uint_eq(l.len, strlen(l.text));
 		ck_assert_uint_lt(l.len, LOG_LINE_MAX);
 	}
+}
+END_TEST
+
+/* A session's lines have its id, and another's another. */
+START_TEST(session)
+{
+	char wanted[64];
+	struct log_line l;
+
+	log_session();
+	log_begin(&l, "login");
+	log_str(&l, "user", "alice");
+	snprintf(wanted, sizeof(wanted), "login session=%ld.", (long)getpid());
+	ck_assert_msg(strncmp(l.text, wanted, strlen(wanted)) == 0, "%s", l.text);
+	ck_assert_msg(strstr(l.text, " user=alice"), "%s", l.text);
 }
 END_TEST
 
@@ -179,6 +196,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, scratch_setup, scratch_teardown);
 	tcase_add_loop_test(tc, escaping, 0, N_ELEMS(rows));
 	tcase_add_loop_test(tc, long_values, 0, 4);
+	tcase_add_test(tc, session);
 	tcase_add_test(tc, pairs);
 	tcase_add_test(tc, sinks);
 	tcase_add_test(tc, closed_socket);
