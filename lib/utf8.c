@@ -21,7 +21,8 @@ size_t utf8_next(const uint8_t *p, size_t left, uint32_t *c)
 			return 0;
 		*c = *c << 6 | (p[i] & 0x3FU);
 	}
-	return *c < least[len] || *c > 0x10FFFF ? 0 : len;
+	/* RFC 3629 section 3: halves of UTF-16's pairs are no characters */
+	return *c < least[len] || *c > 0x10FFFF || (*c >= 0xD800 && *c <= 0xDFFF) ? 0 : len;
 }
 
 bool utf8_any_8bit(const void *data, size_t n)

@@ -28,6 +28,8 @@ static const struct row {
 	  "Subject: =?UTF-8?B?w6TDpMOkw6TDpMOkw6TDpMOkw6TDpMOkw6TDpMOkw6TDpMOkw6TDpMOkw6Q=?=\n"
 	  " =?UTF-8?B?w6Q=?=\n" },
 	{ "no UTF-8", "Subject: caf\351\n", "Subject: =?UTF-8?B?Y2Fm77+9?=\n" },
+	{ "half of a pair of UTF-16", "Subject: a\355\240\200\n",
+	  "Subject: =?UTF-8?B?Ye+/ve+/ve+/vQ==?=\n" },
 	{ "a name", "From: J\303\266rg <j@x.org>\n", "From: =?UTF-8?B?SsO2cmc=?=\n <j@x.org>\n" },
 	{ "a quoted name, and others", "To: a@b, \"J\303\266rg, \\\"x\" <j@x.org> , c@d\n",
 	  "To: a@b, =?UTF-8?B?SsO2cmcsICJ4?=\n <j@x.org>, c@d\n" },
