@@ -131,9 +131,13 @@ static int take_apart(struct address *a, struct piece p)
 	return err;
 }
 
-/* An address that cannot be written: its text, as the name of an empty group. */
-static int put_unwritable(struct buf *out, struct address *a, bool in_group)
+/*
+ * An address that cannot be written: its text, as the name of an empty group.  Where it is
+ * the name of a group (end is ':'), which should hold no address, as that name.
+ */
+static int put_unwritable(struct buf *out, struct address *a, uint8_t end, bool in_group)
 {
+	const char *behind = end == ':' ? "" : in_group ? ")" : " :;";
 	int err = 0;
 
 	if (a->has_angle) {
@@ -145,11 +149,11 @@ static int put_unwritable(struct buf *out, struct address *a, bool in_group)
 			err = buf_put(&a->plain, a->angle.s, a->angle.n);
 	}
 	/* no group may be in a group: there it is a comment */
-	if (err == 0 && in_group)
+	if (err == 0 && in_group && end != ':')
 		err = buf_puts(out, "(");
 	if (err == 0)
 		err = encode_words(out, held(&a->plain));
-	return err < 0 ? err : buf_puts(out, in_group ? ")" : " :;");
+	return err < 0 ? err : buf_puts(out, behind);
 }
 
 static int put_mailbox(struct buf *out, struct address *a)
@@ -183,9 +187,9 @@ static int put_element(struct buf *out, struct piece p, uint8_t end, bool in_gro
 	err = buf_put(out, all.s, all.n - p.n);
 	if (err == 0)
 		err = take_apart(&a, p);
-	unwritable = end != ':' && piece_8bit(a.has_angle ? a.angle : held(&a.as_is));
+	unwritable = a.has_angle ? piece_8bit(a.angle) : end != ':' && piece_8bit(held(&a.as_is));
 	if (err == 0)
-		err = unwritable ? put_unwritable(out, &a, in_group) : put_mailbox(out, &a);
+		err = unwritable ? put_unwritable(out, &a, end, in_group) : put_mailbox(out, &a);
 	if (err == 0)
 		err = buf_put(out, buf_data(&a.comments), buf_len(&a.comments));
 	address_release(&a);

@@ -40,6 +40,8 @@ static const struct row {
 	{ "a comment", "From: j@x.org (\303\274 x)\n", "From: j@x.org (=?UTF-8?B?w7wgeA==?=)\n" },
 	{ "a group", "To: \303\274: a@b, \303\266@b;, c@d\n",
 	  "To: =?UTF-8?B?w7w=?=: a@b, (=?UTF-8?B?w7ZAYg==?=);, c@d\n" },
+	{ "an address in the name of a group", "To: x <\303\274@a> y: b@c;, d@e\n",
+	  "To: =?UTF-8?B?eCB5IMO8QGE=?=: b@c;, d@e\n" },
 	{ "a domain literal", "To: \303\266 <a@[IPv6:::1]>\n",
 	  "To: =?UTF-8?B?w7Y=?=\n <a@[IPv6:::1]>\n" },
 	{ "a file name", "Content-Disposition: attachment; filename=\"\303\274 1.txt\"; size=1\n",
