@@ -3,6 +3,7 @@
 #   make                              build everything into $(BUILD)
 #   make DEVELOPER=1                  with -Werror and more warnings
 #   make V=1                          shows the commands
+#   make JWT=yes                      with pop3d-jwt (auto, yes, no), which needs jansson
 #   make STATIC=no                    pop3d linked with shared libraries
 #   make SANDBOX=no                   without filters of system calls, for valgrind and the like
 #   make check                        unit and whole-program tests
@@ -74,22 +75,30 @@ STATIC     ?= $(if $(SAN),no,$(shell echo 'int main(void) { return 0; }' | \
 	 $(CC) -fPIE -static-pie -x c -o /dev/null - -lcrypt 2>/dev/null && echo yes || echo no))
 STATIC     := $(STATIC)
 POP3D_LDFLAGS = $(if $(filter yes,$(STATIC)),$(patsubst -pie,-static-pie,$(ALL_LDFLAGS)),$(ALL_LDFLAGS))
+# JWT=yes: with pop3d-jwt, which needs jansson; auto: where that is there.
+JWT        ?= auto
+JANSSON    := $(if $(filter no,$(JWT)),,$(shell pkg-config --libs jansson 2>/dev/null || \
+	 { echo '\#include <jansson.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo -ljansson; }))
+ifeq ($(JWT)$(JANSSON),yes)
+$(error JWT=yes: there is no jansson; install libjansson-dev, jansson-dev or jansson-devel)
+endif
 CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
 ROLE_SRC   = pop3d/ipc.c pop3d/role.c pop3d/sandbox.c pop3d/sandbox_files.c
 POP3D_SRC  = $(filter-out $(AUTH_ONLY),$(sort $(wildcard pop3d/main.c pop3d/mon_*.c \
-	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c))) $(ROLE_SRC)
+	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c pop3d/ver_*.c))) $(ROLE_SRC)
 # The auth role once more, with the mechanisms that need libcrypto.
 AUTH_ONLY  = $(sort $(wildcard $(patsubst %,pop3d/auth_%.c,main secret scram cram apop)))
 AUTH_SRC   = $(sort $(wildcard pop3d/auth_*.c)) $(ROLE_SRC)
 DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
 TLS_SRC    = $(sort $(wildcard pop3d/tls_*.c pop3d/key_*.c)) pop3d/algorithms.c $(ROLE_SRC)
+JWT_SRC    = $(sort $(wildcard pop3d/jwt_*.c))
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
 CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
 # Harnesses are linked with what they need of every role, and with functions in the place of some.
 FUZZ_SRC   = $(sort $(wildcard tests/fuzz/fuzz_*.c))
-PARTS_SRC  = $(filter-out %_main.c pop3d/main.c,$(sort $(wildcard pop3d/*.c)))
+PARTS_SRC  = $(filter-out %_main.c pop3d/main.c pop3d/jwt_% pop3d/gss_%,$(sort $(wildcard pop3d/*.c)))
 
 # One short line a command; V=1 shows it whole.
 say = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2); )
@@ -100,6 +109,7 @@ PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(wildcard pop3d/tls_*.c),$(BUILD)/pop3d/pop3d-tls) \
 	   $(if $(AUTH_ONLY),$(BUILD)/pop3d/pop3d-auth) \
 	   $(if $(wildcard pop3d/chk_*.c),$(BUILD)/pop3d/pop3d-checked) \
+	   $(if $(JANSSON),$(BUILD)/pop3d/pop3d-jwt) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
@@ -159,6 +169,8 @@ $(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)) pop3d/sandbox.c)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(if $(COVERAGE),$(LIB))
+$(BUILD)/pop3d/pop3d-jwt: $(call obj,$(JWT_SRC)) $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(JANSSON) -lcrypto -lm
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/hooked/pop3d: $(call HOOK_OBJ,$(POP3D_SRC))
@@ -283,4 +295,4 @@ clean:
 FORCE:
 .PHONY: all lib objects unit fuzzers check demo serve bench fuzz coverage memcheck lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(JWT_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))

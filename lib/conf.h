@@ -25,6 +25,8 @@ enum conf_mech {		 /* bits of auth_mechanisms */
 		 MECH_SCRAM_SHA_1_PLUS = 32,
 		 MECH_SCRAM_SHA_256_PLUS = 64,
 		 MECH_EXTERNAL = 128,
+		 MECH_OAUTHBEARER = 256,
+		 MECH_XOAUTH2 = 512,
 };
 #define CONF_EXPIRE_NEVER UINT32_MAX
 
@@ -41,6 +43,8 @@ struct conf {
 	char *helper_dir;
 	char *unprivileged_user;
 	char *keeper_user;
+	char *oauth_verifier;
+	char *oauth_user;
 	char *tls_certificate;
 	char *tls_key;
 	char *tls_client_ca;

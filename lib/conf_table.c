@@ -56,6 +56,13 @@ static int check_users(const char *value, struct pop_why *why)
 		       "an absolute path, system, or checkpassword:/PROGRAM ARGS");
 }
 
+static int check_command(const char *value, struct pop_why *why)
+{
+	if (value[0] == '/' || strcmp(value, "none") == 0)
+		return 0;
+	return pop_why(why, POP_E_SYNTAX, "/PROGRAM ARGS, or none");
+}
+
 /* Letters, digits, '.', '-' and '_' are parts of names and domains. */
 static int check_separators(const char *value, struct pop_why *why)
 {
@@ -201,7 +208,12 @@ const struct conf_key conf_keys[] = {
 	  CLEARTEXT_LOCAL, "yes no local", "where a password may come without TLS", NULL },
 	{ "auth_mechanisms", CONF_SET, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256", 0, 0,
 	  "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS "
-	  "EXTERNAL", "mechanisms offered; PLAIN also governs USER and PASS", NULL },
+	  "EXTERNAL OAUTHBEARER XOAUTH2",
+	  "mechanisms offered; PLAIN also governs USER and PASS", NULL },
+	{ "oauth_verifier", CONF_STRING, AT(oauth_verifier), "none", 0, 0,
+	  "/PROGRAM ARGS, or none", "program that verifies OAuth tokens", check_command },
+	{ "oauth_user", CONF_STRING, AT(oauth_user), "pop3doauth", 0, 0, "a user name or number",
+	  "account that oauth_verifier runs under", check_account },
 	{ "apop", CONF_BOOL, AT(apop), "no", 0, 0, "yes no", "offer APOP", NULL },
 	{ "idle_timeout", CONF_NUMBER, AT(idle_timeout), "600", 1, 86400, NULL,
 	  "seconds without a command before autologout", NULL },

@@ -18,6 +18,8 @@ const char *mech_name(unsigned mechanism)
 		[SASL_SCRAM_SHA_1_PLUS] = "SCRAM-SHA-1-PLUS",
 		[SASL_SCRAM_SHA_256_PLUS] = "SCRAM-SHA-256-PLUS",
 		[SASL_EXTERNAL] = "EXTERNAL",
+		[SASL_OAUTHBEARER] = "OAUTHBEARER",
+		[SASL_XOAUTH2] = "XOAUTH2",
 	};
 
 	return mechanism > 0 && mechanism < MECHANISM_N ? names[mechanism] : "unknown";

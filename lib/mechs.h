@@ -16,6 +16,8 @@ enum mechanism {
 	SASL_SCRAM_SHA_1_PLUS,
 	SASL_SCRAM_SHA_256_PLUS,
 	SASL_EXTERNAL,
+	SASL_OAUTHBEARER,
+	SASL_XOAUTH2,
 	MECHANISM_N
 };
 #define MECHANISM_BIT(m) (1U << ((m)-SASL_PLAIN)) /* of a SASL mechanism, in enum conf_mech */

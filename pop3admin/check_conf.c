@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define CHECKPASSWORD "checkpassword:"
+#define MECHS_OAUTH   (MECH_OAUTHBEARER | MECH_XOAUTH2)
 #define IDLE_LEAST    600 /* RFC 1939 section 3 */
 
 /* Which domain a server name stands for. */
@@ -152,6 +153,36 @@ static void check_program(struct findings *f)
 	check_helper(f, "pop3d-checked", "users = checkpassword");
 }
 
+/* Tokens: a mechanism, a program and, as root, its account belong together. */
+static void check_oauth(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+	bool wanted = c->auth_mechanisms & MECHS_OAUTH;
+	char path[PATH_MAX];
+
+	if (wanted && !c->oauth_verifier[0])
+		finding(f, "oauth_verifier", "set it, or remove OAUTHBEARER and XOAUTH2",
+			"none, so no token can be verified");
+	if (!c->oauth_verifier[0])
+		return;
+	snprintf(path, sizeof(path), "%.*s", (int)strcspn(c->oauth_verifier, " \t"),
+		 c->oauth_verifier);
+	if (access(path, X_OK) < 0)
+		finding(f, "oauth_verifier", "install it, or name another program",
+			"%s: %s, so no token can be verified", path, strerror(errno));
+	if (!wanted)
+		finding(f, "auth_mechanisms", "add OAUTHBEARER or XOAUTH2, or set it to none",
+			"oauth_verifier is set, but no mechanism with tokens is offered");
+	if (geteuid() != 0)
+		return;
+	check_account(f, "oauth_user", c->oauth_user);
+	if (strcmp(c->oauth_user, c->unprivileged_user) == 0 ||
+	    strcmp(c->oauth_user, c->keeper_user) == 0)
+		finding(f, "oauth_user", "name an account of its own",
+			"%s is the account of another role, so no token can be verified",
+			c->oauth_user);
+}
+
 static size_t directory_length(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -169,14 +200,15 @@ static void check_login(struct findings *f)
 		check_program(f);
 		return;
 	}
-	if (secrets && (c->apop || (c->auth_mechanisms &
-				    ~(unsigned)(MECH_PLAIN | MECH_LOGIN | MECH_EXTERNAL))))
+	if (secrets && (c->apop || (c->auth_mechanisms & ~(unsigned)(MECH_PLAIN | MECH_LOGIN |
+								     MECH_EXTERNAL | MECHS_OAUTH))))
 		check_helper(f, "pop3d-auth", "APOP, CRAM-MD5 and SCRAM");
 	if (c->password_upgrade && c->users[0] == '/' && secrets &&
 	    (len != directory_length(c->secrets) || strncmp(c->users, c->secrets, len) != 0))
 		finding(f, "password_upgrade", "put users and secrets into one directory",
 			"%s and %s are in two directories, so no hash is upgraded", c->users,
 			c->secrets);
+	check_oauth(f);
 	if ((c->auth_mechanisms & MECH_EXTERNAL) && !c->tls_client_ca[0])
 		finding(f, "auth_mechanisms", "set tls_client_ca, or remove EXTERNAL",
 			"EXTERNAL needs the authorities of client certificates");

@@ -24,6 +24,7 @@ struct judgement {
 	struct user user;
 	struct spec spec;
 	bool refused;		      /* by the brake: nothing was looked at */
+	bool counted;		      /* as a failure, with its delay, already */
 	char app[AUTH_LABEL_MAX + 1]; /* the app password that it was, or "" */
 	struct pop_why note;	      /* for the log */
 };
@@ -33,6 +34,7 @@ struct auth_exchange {
 	unsigned mechanism; /* 0: none is open */
 	unsigned step;	    /* responses taken so far */
 	bool no_response;   /* the exchange began without one */
+	bool refused;	    /* the client was told so, and has a word to say to it */
 	char login[USER_NAME_MAX + 1];
 	size_t in_len, out_len;
 	uint8_t in[AUTH_RESPONSE_MAX + 1]; /* the response, a NUL behind it */
@@ -109,6 +111,8 @@ bool auth_brake(struct auth *a, const char *login, struct judgement *j);
 /* The credential was wrong, or right. */
 void auth_brake_failed(struct auth *a, const char *login);
 void auth_brake_passed(struct auth *a);
+/* auth_run.c: count a wrong credential, and wait as long as that costs. */
+void auth_count_failure(struct auth *a, const char *login);
 /* auth_run.c: wait until a moment of fs_now_ms(), or until the monitor is gone. */
 void auth_wait(struct auth *a, int64_t until_ms);
 
@@ -117,6 +121,11 @@ bool auth_by_program(const struct conf *conf);
 void auth_program(struct auth *a, const char *login, const char *password, struct judgement *j);
 void auth_program_apop(struct auth *a, const char *login, const char *digest, struct judgement *j);
 
+/* auth_oauth.c: OAUTHBEARER and XOAUTH2. */
+enum ipc_sasl_kind auth_step_oauth(struct auth *a, struct auth_exchange *x, struct judgement *j);
+
+/* auth_sasl.c: may who logs in as `login` act as authzid?  Only as himself. */
+bool auth_authzid_ok(const struct judgement *j, const char *authzid, const char *login);
 /* auth_sasl.c: one message of an exchange; sets j where it returns SASL_VERDICT. */
 enum ipc_sasl_kind auth_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j);
 /* Forget an exchange, and wipe what it held. */

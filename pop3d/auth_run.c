@@ -47,7 +47,7 @@ static void put_verdict(const struct auth *a, struct ipc_msg *m, const struct ju
 	const struct user *u = &j->user;
 
 	ipc_put_u8(m, (uint8_t)j->verdict);
-	ipc_put_u8(m, close_it);
+	ipc_put_u8(m, (uint8_t)((close_it ? CLOSE_IT : 0) | (j->counted ? CLOSE_TOLD : 0)));
 	ipc_put_u32(m, u->uid);
 	ipc_put_u32(m, u->gid);
 	ipc_put_u8(m, (uint8_t)j->spec.kind);
@@ -73,6 +73,14 @@ void auth_wait(struct auth *a, int64_t until_ms)
 			return;
 }
 
+void auth_count_failure(struct auth *a, const char *login)
+{
+	a->failures++;
+	auth_brake_failed(a, login);
+	/* no sooner than the delay after the question came, whatever was looked up meanwhile */
+	auth_wait(a, a->came_ms + a->conf->auth_failure_delay_ms);
+}
+
 /* Count and delay what was wrong; the verdict goes into m. */
 static void conclude(struct auth *a, struct ipc_msg *m, struct judgement *j)
 {
@@ -80,15 +88,14 @@ static void conclude(struct auth *a, struct ipc_msg *m, struct judgement *j)
 
 	explicit_bzero(j->user.hash, sizeof(j->user.hash));
 	if (j->verdict == VERDICT_AUTH) {
-		a->failures++;
+		if (!j->counted)
+			auth_count_failure(a, j->user.name);
 		close_it = a->failures >= a->conf->max_auth_failures;
-		auth_brake_failed(a, j->user.name);
 	} else if (j->verdict == VERDICT_OK) {
 		auth_brake_passed(a);
-	}
-	/* no sooner than the delay after the question came, whatever was looked up meanwhile */
-	if (j->verdict == VERDICT_AUTH || j->refused)
+	} else if (j->refused) {
 		auth_wait(a, a->came_ms + a->conf->auth_failure_delay_ms);
+	}
 	put_verdict(a, m, j, close_it);
 }
 
@@ -124,7 +131,11 @@ static int answer_sasl(struct auth *a, struct ipc_msg *m, struct judgement *j)
 	ipc_wipe(m);
 	ipc_start(m, IPC_AUTH_SASL_ANSWER);
 	ipc_put_u8(m, (uint8_t)kind);
-	if (kind == SASL_CHALLENGE)
+	if (kind == SASL_REFUSED) {
+		ipc_put_str(m, a->x.login, strlen(a->x.login));
+		ipc_put_str(m, j->note.text, strlen(j->note.text));
+	}
+	if (kind == SASL_CHALLENGE || kind == SASL_REFUSED)
 		ipc_put_raw(m, a->x.out, a->x.out_len);
 	if (kind == SASL_VERDICT) {
 		auth_sasl_end(a);

@@ -24,8 +24,7 @@ static enum ipc_sasl_kind refuse(struct judgement *j, enum ipc_verdict verdict)
 	return SASL_VERDICT;
 }
 
-/* May who logs in as `login` act as authzid?  Only as himself. */
-static bool authzid_ok(const struct judgement *j, const char *authzid, const char *login)
+bool auth_authzid_ok(const struct judgement *j, const char *authzid, const char *login)
 {
 	return authzid[0] == '\0' || strcmp(authzid, login) == 0 ||
 	       (j->user.name[0] && strcmp(authzid, j->user.name) == 0);
@@ -57,7 +56,7 @@ static enum ipc_sasl_kind step_plain(struct auth *a, struct auth_exchange *x, st
 		return refuse(j, VERDICT_SYNTAX);
 	}
 	auth_password(a, x->login, parts[2], j);
-	if (j->verdict == VERDICT_OK && !authzid_ok(j, authzid, x->login))
+	if (j->verdict == VERDICT_OK && !auth_authzid_ok(j, authzid, x->login))
 		j->verdict = VERDICT_AUTH;
 	explicit_bzero(password, sizeof(password));
 	return SASL_VERDICT;
@@ -102,15 +101,15 @@ static enum ipc_sasl_kind step_external(struct auth *a, struct auth_exchange *x,
 	if (err == POP_E_SYS || err == POP_E_MEMORY)
 		j->verdict = VERDICT_TEMP;
 	else if (err == 0 && !j->user.locked && !j->user.nologin &&
-		 authzid_ok(j, authzid, x->login))
+		 auth_authzid_ok(j, authzid, x->login))
 		auth_accept(a, j);
 	return SASL_VERDICT;
 }
 
 static const struct auth_mech mechs[] = {
-	{ SASL_PLAIN, step_plain },
-	{ SASL_LOGIN, step_login },
-	{ SASL_EXTERNAL, step_external },
+	{ SASL_PLAIN, step_plain },	   { SASL_LOGIN, step_login },
+	{ SASL_EXTERNAL, step_external },  { SASL_OAUTHBEARER, auth_step_oauth },
+	{ SASL_XOAUTH2, auth_step_oauth },
 };
 
 static const struct auth_mech *find_in(const struct auth_mech *list, size_t n, unsigned mechanism)
@@ -129,6 +128,7 @@ void auth_sasl_end(struct auth *a)
 	explicit_bzero(x->out, x->out_len);
 	x->mechanism = 0;
 	x->step = 0;
+	x->refused = false;
 	x->in_len = x->out_len = 0;
 	x->login[0] = '\0';
 }

@@ -31,6 +31,7 @@ struct ipc_rule {
 #define DIG ROLE_DIGEST
 #define TLS ROLE_TLS
 #define KEY ROLE_KEEPER
+#define VER ROLE_VERIFIER
 #define ANY (PH_AUTH | PH_OPEN | PH_TRANS | PH_END)
 
 /* clang-format off */
@@ -53,6 +54,9 @@ static const struct ipc_rule rules[IPC_N_TYPES] = {
 	[IPC_AUTH_TLS]        = { "AUTH_TLS",        MON, AUT, NOTE,    PH_AUTH, 49, 1024,    0, 0, 1,    0 },
 	[IPC_SECRETS_ASK]     = { "SECRETS_ASK",     AUT, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 0,    IPC_SECRETS_ANSWER },
 	[IPC_SECRETS_ANSWER]  = { "SECRETS_ANSWER",  MON, AUT, ANSWER,  PH_AUTH,  1, 1,       0, 1, 0,    0 },
+	[IPC_VERIFIER_ASK]    = { "VERIFIER_ASK",    AUT, MON, REQUEST, PH_AUTH,  1, 1,       0, 0, 128,  IPC_VERIFIER_ANSWER },
+	[IPC_VERIFY]          = { "VERIFY",          MON, VER, NOTE,    PH_AUTH,  1, 1,       2, 2, 128,  0 },
+	[IPC_VERIFIER_ANSWER] = { "VERIFIER_ANSWER", MON, AUT, ANSWER,  PH_AUTH,  1, 1,       0, 2, 128,  0 },
 	[IPC_BRAKE_KEY]       = { "BRAKE_KEY",       MON, AUT, NOTE,    PH_AUTH, 16, 16,      0, 0, 1,    0 },
 	[IPC_BRAKE_ASK]       = { "BRAKE_ASK",       AUT, MON, REQUEST, PH_AUTH, 17, 17,      0, 0, 0,    IPC_BRAKE_ANSWER },
 	[IPC_BRAKE_ANSWER]    = { "BRAKE_ANSWER",    MON, AUT, ANSWER,  PH_AUTH, 21, 21,      0, 0, 0,    0 },
@@ -106,10 +110,10 @@ const char *ipc_type_name(enum ipc_type type)
 
 const char *ipc_role_name(enum ipc_role role)
 {
-	static const char *const names[] = { "nobody", "monitor", "session", "auth",  "maildrop",
-					     "digest", "tls",	  "keeper",  "writer" };
+	static const char *const names[] = { "nobody", "monitor", "session", "auth",   "maildrop",
+					     "digest", "tls",	  "keeper",  "writer", "verifier" };
 
-	return role <= ROLE_WRITER ? names[role] : "unknown";
+	return role <= ROLE_VERIFIER ? names[role] : "unknown";
 }
 
 void ipc_start(struct ipc_msg *m, enum ipc_type type)

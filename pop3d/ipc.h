@@ -18,7 +18,7 @@
 #include "mechs.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	7
+#define IPC_VERSION	8
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -33,7 +33,8 @@ enum ipc_role {
 	ROLE_DIGEST,
 	ROLE_TLS,
 	ROLE_KEEPER,
-	ROLE_WRITER, /* of upgraded hashes; it has no pair */
+	ROLE_WRITER,   /* of upgraded hashes; it has no pair */
+	ROLE_VERIFIER, /* of OAuth tokens: it starts a program, which has pipes to auth */
 };
 
 /* The phase of a session; the monitor owns it and takes nobody's word for it. */
@@ -61,10 +62,12 @@ enum ipc_type {
 	/* monitor and auth */
 	IPC_AUTH_ASK,	 /* the payload of IPC_LOGIN_ASK; fds: the user database (one, or passwd and
 			    shadow; none: checkpassword) */
-	IPC_AUTH_ANSWER, /* u8 verdict; u8 close; u32 uid, gid; u8 kind; u8 ipc_user bits; u32
-			    login_delay, expire; u64 show_after; str name, home, path, app, note */
+	IPC_AUTH_ANSWER, /* u8 verdict; u8 ipc_close bits; u32 uid, gid; u8 kind; u8 ipc_user bits;
+			    u32 login_delay, expire; u64 show_after; str name, home, path, app, note
+			  */
 	IPC_AUTH_SASL_ASK,    /* the payload of IPC_SASL_ASK; fds: as IPC_AUTH_ASK */
-	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_VERDICT: as
+	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_REFUSED: str
+				 login, note, raw octets; SASL_VERDICT: as
 				 IPC_AUTH_ANSWER */
 	IPC_AUTH_START,	      /* note, to pop3d-auth: what the built-in auth role has by fork */
 	IPC_AUTH_DOMAINS,   /* note, to pop3d-auth: the keys domain.NAME.*: u32 how many; u64 bytes;
@@ -73,6 +76,10 @@ enum ipc_type {
 			       client certificate; str domain of the server name */
 	IPC_SECRETS_ASK,    /* u8 reserved: open the secrets file */
 	IPC_SECRETS_ANSWER, /* u8 verdict (VERDICT_AUTH: there is none); fd */
+	IPC_VERIFIER_ASK,   /* u8 reserved: start oauth_verifier */
+	IPC_VERIFY, /* note, to the verifier role: u8 reserved; fds: to read the token from, to
+		       write the answer to */
+	IPC_VERIFIER_ANSWER, /* u8 verdict; fds: to write the token to, to read the answer from */
 	IPC_BRAKE_KEY,	  /* note: raw 16: there are penalties; the key that names are hashed by */
 	IPC_BRAKE_ASK,	  /* u8 operation; u64 hash of the address, hash of the user */
 	IPC_BRAKE_ANSWER, /* u8 usable; u32 milliseconds to wait; raw 16: the key */
@@ -164,7 +171,16 @@ enum ipc_sasl_part {
 	SASL_NO_RESPONSE = 2, /* ... without initial response */
 	SASL_MORE = 4,	      /* further pieces of this response follow */
 };
-enum ipc_sasl_kind { SASL_GO_ON = 1, SASL_CHALLENGE, SASL_VERDICT };
+enum ipc_sasl_kind {
+	SASL_GO_ON = 1,
+	SASL_CHALLENGE,
+	SASL_VERDICT,
+	SASL_REFUSED, /* of auth alone: the credential was wrong, and the challenge says so */
+};
+enum ipc_close { /* bits of what stands behind AUTH's verdict */
+		 CLOSE_IT = 1,
+		 CLOSE_TOLD = 2, /* the failure was told by SASL_REFUSED */
+};
 enum ipc_brake {
 	BRAKE_OPEN = 1, /* only the key */
 	BRAKE_LOOK,	/* before a credential is looked at: how long to wait */

@@ -86,6 +86,7 @@ struct monitor {
 	int null_fd;
 	enum ipc_phase phase;
 	struct ipc session, auth, drop;
+	struct ipc verifier; /* it has nothing to say */
 	int drop_session_fd; /* the session's end towards the maildrop role, until it is ready */
 	struct mon_login login;
 	struct mon_tls tls;
@@ -103,6 +104,7 @@ struct monitor {
 	bool told_tls;		      /* to this auth role */
 	char apop[300];		      /* the timestamp of the greeting, "": no APOP */
 	bool swept;		      /* mon_start_sweep() was called */
+	uid_t verifier_uid;	      /* oauth_user */
 	bool dotlocked;		      /* a dotlock that the monitor made is there */
 	bool ending;		      /* the session was told to end */
 	int64_t end_by_ms;	      /* then: until when it may take, monotonic */
@@ -121,6 +123,7 @@ int mon_run(struct monitor *mon);
 int mon_start_session(struct monitor *mon, int plain_fd);
 int mon_start_auth(struct monitor *mon);
 int mon_start_drop(struct monitor *mon, int state_fd);
+int mon_start_verifier(struct monitor *mon, uid_t uid, gid_t gid);
 /* After a maildrop role was killed: let its owner remove the dotlock it may have left. */
 void mon_start_sweep(struct monitor *mon);
 /* Start helper_dir/NAME with its end of a new pair as descriptor 3; returns the other end. */
@@ -175,6 +178,13 @@ uint32_t mon_mechanisms(const struct monitor *mon);
 int mon_ask_auth(struct monitor *mon, struct ipc_msg *ask, enum ipc_verdict *verdict);
 int mon_answer_mechs(struct monitor *mon, struct ipc_msg *ask);
 int mon_answer_secrets(struct monitor *mon, struct ipc_msg *ask);
+
+/*
+ * mon_verify.c: at the start of a session, before the monitor's own filter of system calls is in
+ * force, the process that can start oauth_verifier; later, let it do so for auth.
+ */
+void mon_prepare_verifier(struct monitor *mon);
+int mon_answer_verifier(struct monitor *mon, struct ipc_msg *ask);
 
 /* mon_brake.c: penalties of before; before a question: does auth have to look? */
 int mon_tell_brake(struct monitor *mon);

@@ -17,8 +17,10 @@
 
 #define DOMAINS_MAX ((size_t)16 << 20) /* bytes of all domain.NAME.* */
 
-#define MECHS_CLEAR (MECH_PLAIN | MECH_LOGIN)
-#define MECHS_PLUS  (MECH_SCRAM_SHA_1_PLUS | MECH_SCRAM_SHA_256_PLUS)
+#define MECHS_CLEAR  (MECH_PLAIN | MECH_LOGIN)
+#define MECHS_PLUS   (MECH_SCRAM_SHA_1_PLUS | MECH_SCRAM_SHA_256_PLUS)
+#define MECHS_SECRET (MECH_CRAM_MD5 | MECH_SCRAM_SHA_1 | MECH_SCRAM_SHA_256 | MECHS_PLUS)
+#define MECHS_OAUTH  (MECH_OAUTHBEARER | MECH_XOAUTH2)
 
 bool mon_by_program(const struct conf *conf)
 {
@@ -44,7 +46,7 @@ void mon_prepare_auth(struct monitor *mon)
 	const struct conf *conf = mon->conf;
 	bool program = mon_by_program(conf);
 
-	if (!program && (conf->apop || (conf->auth_mechanisms & ~(MECHS_CLEAR | MECH_EXTERNAL))))
+	if (!program && (conf->apop || (conf->auth_mechanisms & MECHS_SECRET)))
 		mon->has_secrets = access(conf->secrets, F_OK) == 0;
 	if (conf->apop && (mon->has_secrets || program))
 		make_timestamp(mon);
@@ -57,11 +59,13 @@ uint32_t mon_mechanisms(const struct monitor *mon)
 		     (mon->conf->cleartext_login == CLEARTEXT_LOCAL && mon->local);
 
 	if (!clear)
-		mechs &= ~(uint32_t)MECHS_CLEAR;
+		mechs &= ~(uint32_t)(MECHS_CLEAR | MECHS_OAUTH);
 	if (mon_by_program(mon->conf))
 		return mechs & MECHS_CLEAR;
 	if (!mon->has_secrets)
-		mechs &= MECHS_CLEAR | MECH_EXTERNAL;
+		mechs &= ~(uint32_t)MECHS_SECRET;
+	if (!mon->conf->oauth_verifier[0])
+		mechs &= ~(uint32_t)MECHS_OAUTH;
 	if (mon->tls.binding_kind == BINDING_NONE)
 		mechs &= ~(uint32_t)MECHS_PLUS;
 	if (mon->tls.identity[0] == '\0')
@@ -217,8 +221,8 @@ static int tell_tls(struct monitor *mon)
 static int ready_auth(struct monitor *mon)
 {
 	unsigned m = mon->mechanism;
-	bool digest =
-		m == LOGIN_APOP ? !mon_by_program(mon->conf) : m > SASL_LOGIN && m != SASL_EXTERNAL;
+	bool digest = m == LOGIN_APOP ? !mon_by_program(mon->conf)
+				      : m >= SASL_PLAIN && (MECHANISM_BIT(m) & MECHS_SECRET);
 	int err = 0;
 
 	if (mon->auth.fd < 0)

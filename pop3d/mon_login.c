@@ -36,10 +36,10 @@ static int send_answer(struct monitor *mon, enum ipc_verdict verdict, bool close
 	return ipc_send(&mon->session, &m);
 }
 
-int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
+/* What was counted and logged before is only answered. */
+static int answer_failure(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
 {
 	mon->phase = mon->session.phase = PH_AUTH;
-	mon_record_failure(mon, verdict);
 	if (mon->drop_session_fd >= 0) {
 		close(mon->drop_session_fd);
 		mon->drop_session_fd = -1;
@@ -50,6 +50,12 @@ int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
 	if (close_it)
 		mon_await_end(mon); /* no further credential is looked at */
 	return send_answer(mon, verdict, close_it, false, 0, 0, -1);
+}
+
+int mon_fail_login(struct monitor *mon, enum ipc_verdict verdict, bool close_it)
+{
+	mon_record_failure(mon, verdict);
+	return answer_failure(mon, verdict, close_it);
 }
 
 /* What a file that cannot be opened means for the client: never [AUTH]. */
@@ -151,7 +157,8 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 {
 	struct mon_login *l = &mon->login;
 	uint8_t verdict = ipc_get_u8(answer);
-	bool close_it = ipc_get_u8(answer) != 0;
+	uint8_t flags = ipc_get_u8(answer);
+	bool close_it = flags & CLOSE_IT, told = flags & CLOSE_TOLD;
 	char note[POP_WHY_MAX];
 	uint8_t kind;
 
@@ -174,7 +181,7 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 	l->spec.kind = (enum maildrop_kind)kind;
 	mon->awaits_upgrade = verdict == VERDICT_OK && mon->conf->password_upgrade;
 	mon->upgrade_due = false;
-	if (verdict == VERDICT_AUTH)
+	if (verdict == VERDICT_AUTH && !told)
 		mon->failures++;
 	if (mon->session.fd < 0)
 		return 0; /* the client has not waited */
@@ -184,6 +191,10 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 		verdict = VERDICT_TLS;
 	if (verdict == VERDICT_OK)
 		return open_maildrop(mon);
+	if (told) {
+		l->name[0] = '\0';
+		return answer_failure(mon, VERDICT_AUTH, close_it);
+	}
 	mon_log_failed(mon, l->name,
 		       verdict == VERDICT_AUTH	   ? "wrong credentials"
 		       : verdict == VERDICT_SYNTAX ? "malformed response"
@@ -192,6 +203,34 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 						   : "not possible now");
 	l->name[0] = '\0';
 	return mon_fail_login(mon, (enum ipc_verdict)verdict, close_it);
+}
+
+/*
+ * A mechanism whose errors are a challenge: they count and are logged now, since the
+ * client may leave without an answer.  The challenge is not ours to read.
+ */
+static int take_refusal(struct monitor *mon, struct ipc_msg *answer)
+{
+	char name[USER_NAME_MAX + 1], note[POP_WHY_MAX];
+	struct ipc_msg m;
+	size_t len;
+
+	ipc_get_str(answer, name, sizeof(name));
+	ipc_get_str(answer, note, sizeof(note));
+	len = ipc_left(answer);
+	ipc_start(&m, IPC_SASL_ANSWER);
+	ipc_put_u8(&m, SASL_CHALLENGE);
+	ipc_put_raw(&m, ipc_get_raw(answer, len), len);
+	if (ipc_end(answer) < 0)
+		return POP_E_CORRUPT;
+	mon->failures++;
+	if (note[0])
+		mon_log_error(mon, "%s", note);
+	mon_log_failed(mon, name, "wrong credentials");
+	mon_record_failure(mon, VERDICT_AUTH);
+	if (mon->session.fd < 0 || mon->session.owed != IPC_SASL_ANSWER)
+		return 0;
+	return ipc_send(&mon->session, &m) == POP_E_CORRUPT ? POP_E_CORRUPT : 0;
 }
 
 /* A challenge, or that a piece was taken: not ours to read. */
@@ -210,6 +249,8 @@ int mon_take_auth_answer(struct monitor *mon, struct ipc_msg *answer)
 
 		if (kind == SASL_GO_ON || kind == SASL_CHALLENGE)
 			return relay_sasl(mon, answer);
+		if (kind == SASL_REFUSED)
+			return take_refusal(mon, answer);
 		if (kind != SASL_VERDICT)
 			return POP_E_CORRUPT;
 	}
@@ -243,6 +284,7 @@ int mon_take_drop_ready(struct monitor *mon, struct ipc_msg *note)
 	mon_log_login(mon, count, octets);
 	mon_record_login(mon, count, octets);
 	mon_upgrade(mon);
+	ipc_close(&mon->verifier);
 	mon_release_client(mon);
 	return err == POP_E_EOF ? 0 : err;
 }

@@ -16,9 +16,10 @@
 #include "mon.h"
 #include "role.h"
 
-#define FILES_FEW     16
-#define FILES_SESSION (FILES_FEW + IPC_BATCH_MAX) /* a window of messages, each with its own */
-#define FILES_MANY    1024 /* descriptors in flight are counted per uid, machine-wide */
+#define FILES_FEW      16
+#define FILES_SESSION  (FILES_FEW + IPC_BATCH_MAX) /* a window of messages, each with its own */
+#define FILES_VERIFIER 256			   /* for whatever program it is */
+#define FILES_MANY     1024 /* descriptors in flight are counted per uid, machine-wide */
 
 /* No client, no log: what a role that is not the session has as 0, 1 and 2. */
 static void detach_client(const struct monitor *mon)
@@ -46,9 +47,10 @@ static struct role_rights rights_of(const struct monitor *mon, enum ipc_role rol
 
 static uid_t uid_of(const struct monitor *mon, enum ipc_role role)
 {
-	return role == ROLE_MAILDROP ? mon->login.uid
-	       : role == ROLE_KEEPER ? mon->tls.keeper_uid
-				     : mon->uid;
+	return role == ROLE_MAILDROP   ? mon->login.uid
+	       : role == ROLE_KEEPER   ? mon->tls.keeper_uid
+	       : role == ROLE_VERIFIER ? mon->verifier_uid
+				       : mon->uid;
 }
 
 bool mon_has_room(const struct monitor *mon)
@@ -231,6 +233,36 @@ static size_t owner_places(const struct spec *spec, char dir[PATH_MAX],
 	places[0] = (struct sandbox_place){ .path = dir, .work = true };
 	places[1] = (struct sandbox_place){ .path = "/proc" };
 	return 2;
+}
+
+int mon_start_verifier(struct monitor *mon, uid_t uid, gid_t gid)
+{
+	pid_t parent = getpid(), pid;
+	int fd;
+
+	mon->verifier_uid = uid;
+	pid = fork_with_pair(mon, ROLE_VERIFIER, &fd);
+	if (pid < 0) {
+		mon_log_error(mon, "cannot start the verifier role: %s", strerror(errno));
+		return POP_E_SYS;
+	}
+	if (pid == 0) {
+		struct ver_start start = { mon->conf, fd, mon->address };
+		struct role_rights rights = rights_of(mon, ROLE_VERIFIER, SANDBOX_PROGRAM, parent);
+		int keep[1] = { fd };
+
+		rights.uid = uid;
+		rights.gid = gid;
+		rights.root = NULL;
+		rights.programs = true;
+		rights.files = FILES_VERIFIER;
+		role_title("pop3d-verifier");
+		detach_client(mon);
+		role_enter(&rights, keep, 1);
+		_exit(ver_run(&start));
+	}
+	ipc_init(&mon->verifier, fd, ROLE_MONITOR, ROLE_VERIFIER, PH_AUTH);
+	return 0;
 }
 
 int mon_start_drop(struct monitor *mon, int state_fd)

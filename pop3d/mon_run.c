@@ -94,6 +94,7 @@ static void leave_session(struct monitor *mon)
 	mon->drop_by_ms = fs_now_ms() + EXPUNGE_MS;
 	mon_release_client(mon);
 	mon_tls_end(mon, NULL);
+	ipc_close(&mon->verifier);
 	if (!mon->awaits_upgrade)
 		ipc_close(&mon->auth);
 	if (mon->drop_session_fd >= 0) {
@@ -185,6 +186,8 @@ static void auth_event(struct monitor *mon)
 
 	if (err == 0 && m.type == IPC_SECRETS_ASK)
 		err = mon_answer_secrets(mon, &m);
+	else if (err == 0 && m.type == IPC_VERIFIER_ASK)
+		err = mon_answer_verifier(mon, &m);
 	else if (err == 0 && m.type == IPC_BRAKE_ASK)
 		err = mon_answer_brake(mon, &m);
 	else if (err == 0 && m.type == IPC_UPGRADE)
@@ -449,8 +452,9 @@ void mon_meet_client(struct monitor *mon)
 {
 	if (mon_start_auth(mon) < 0)
 		end_session(mon);
+	mon_prepare_verifier(mon);
 	/* not before: session and auth need less than the roles that inherit the monitor's filter,
-	 * and a checkpassword program more */
+	 * and a checkpassword program and a verifier more */
 	if (sandbox_enter(SANDBOX_MONITOR) < 0) {
 		mon_log_error(mon, "the monitor's system-call filter: %s", strerror(errno));
 		end_session(mon);
@@ -467,7 +471,7 @@ int mon_run(struct monitor *mon)
 	int status;
 
 	mon->phase = PH_AUTH;
-	mon->session.fd = mon->auth.fd = mon->drop.fd = -1;
+	mon->session.fd = mon->auth.fd = mon->drop.fd = mon->verifier.fd = -1;
 	mon->tls.pair.fd = mon->tls.keeper.fd = -1;
 	mon_prepare_auth(mon);
 	mon->deadline_ms = mon->began_ms + (int64_t)mon->conf->auth_timeout * 1000;

@@ -101,14 +101,15 @@ void net_io_init(struct net_io *io, int in, int out, int wait_ms, int watch);
 /*
  * Read one command line.
  *
- *   line   out, line[NET_LINE_MAX] (255 bytes): without its line end,
- *          NUL-terminated; written only on success
+ *   line   out, line[NET_RESPONSE_MAX]: without its line end, NUL-terminated;
+ *          written only on success
  *
  * What waits to be sent is sent before this waits for the client.  Returns the
- * length, or POP_E_LONG (over 255 octets; read to its end), POP_E_SYNTAX (NUL or
- * bare CR inside), POP_E_EOF (the client is gone), POP_E_TIME (idle_timeout
- * without a whole line), POP_E_DENIED (a watched pair ended).
- * Source: RFC 1939 section 3, RFC 2449 section 4.  A bare LF ends a line too.
+ * length, or POP_E_LONG (over 255 octets, for AUTH over 12 288; read to its end), POP_E_SYNTAX (NUL
+ * or bare CR inside), POP_E_EOF (the client is gone), POP_E_TIME (idle_timeout without a whole
+ * line), POP_E_DENIED (a watched pair ended). Source: RFC 1939 section 3, RFC 2449 section 4.  A
+ * bare LF ends a line too.  RFC 5034 wants a long initial response to be sent alone; many clients
+ * put it into the line of AUTH.
  */
 int net_read_line(struct net_io *io, char *line);
 /* The same for a response of AUTH: line[NET_RESPONSE_MAX], at most 12 288 octets with CRLF. */

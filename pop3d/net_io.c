@@ -9,6 +9,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -163,8 +164,15 @@ static int take_line(struct net_io *io, size_t len, char *line, size_t most)
 	return (int)len;
 }
 
-/* A line of at most `most` octets with CRLF. */
-static int read_line(struct net_io *io, char *line, size_t most)
+/* A command may be so long: AUTH with its initial response as long as a response alone. */
+static size_t command_max(const uint8_t *start, size_t have)
+{
+	return have >= 5 && strncasecmp((const char *)start, "AUTH ", 5) == 0 ? NET_RESPONSE_MAX
+									      : NET_LINE_MAX;
+}
+
+/* A line of at most `most` octets with CRLF; 0: a command. */
+static int read_line(struct net_io *io, char *line, size_t limit)
 {
 	int64_t until_ms = -1;
 	int err;
@@ -173,6 +181,7 @@ static int read_line(struct net_io *io, char *line, size_t most)
 		size_t have = io->in_end - io->in_start;
 		const uint8_t *start = io->in_buf + io->in_start;
 		const uint8_t *lf = memchr(start, '\n', have);
+		size_t most = limit ? limit : command_max(start, have);
 
 		if (lf)
 			return take_line(io, (size_t)(lf - start), line, most);
@@ -188,7 +197,7 @@ static int read_line(struct net_io *io, char *line, size_t most)
 
 int net_read_line(struct net_io *io, char *line)
 {
-	return read_line(io, line, NET_LINE_MAX);
+	return read_line(io, line, 0);
 }
 
 int net_read_response(struct net_io *io, char *line)

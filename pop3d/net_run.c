@@ -44,7 +44,7 @@ enum reply net_no_line(struct net *n, int err)
 
 static enum reply next_command(struct net *n)
 {
-	char line[NET_LINE_MAX + 1];
+	static char line[NET_RESPONSE_MAX + 1]; /* few of its pages are ever used */
 	int err = net_read_line(&n->io, line);
 	enum reply r;
 
@@ -52,7 +52,7 @@ static enum reply next_command(struct net *n)
 		return net_no_line(n, err);
 	net_confirm_sent(n);
 	r = net_command(n, line, err);
-	explicit_bzero(line, sizeof(line));
+	explicit_bzero(line, err > 0 ? (size_t)err : 0);
 	n->errs = r == REPLY_ERR ? n->errs + 1 : 0;
 	if (n->errs >= NET_ERRS_MAX && n->phase == PH_AUTH) {
 		n->reason = END_REFUSED;

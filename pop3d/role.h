@@ -99,6 +99,14 @@ struct auth_start {
 };
 int auth_run(const struct auth_start *start);
 
+/* The verifier role: it starts oauth_verifier. */
+struct ver_start {
+	const struct conf *conf;
+	int monitor_fd;
+	const char *address; /* the client's, "" where it has none */
+};
+int ver_run(const struct ver_start *start);
+
 /* The maildrop role. */
 struct drop_start {
 	const struct conf *conf;

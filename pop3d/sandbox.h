@@ -19,7 +19,8 @@ enum sandbox {
 	SANDBOX_SESSION,
 	SANDBOX_AUTH,
 	SANDBOX_DIGESTS, /* the auth role that pop3d-auth is */
-	SANDBOX_PROGRAM, /* the auth role that runs a checkpassword program, and that program */
+	SANDBOX_PROGRAM, /* the auth role that runs a checkpassword program, the verifier role, and
+			    their programs */
 	SANDBOX_CHECKED, /* pop3d-checked */
 	SANDBOX_MAILDROP,
 	SANDBOX_SWEEP, /* the maildrop's owner once more, for a dotlock left behind */

@@ -173,9 +173,11 @@ static const struct call calls[] = {
 	{ CALL(close), MO | ROLES | CH, ANY },
 	{ CALL(read), MO | FILES | SE | TL, ANY },	 /* files; a client that is no socket */
 	{ CALL(write), MO | FILES | SE | TL | DI, ANY }, /* so; memfds */
-	{ CALL(pread64), MO | ROLES, ANY },		 /* files, by offset */
-	{ CALL(pwrite64), MO | FILES | KE, ANY },	 /* ... keeper: new ticket keys */
-	{ CALL(lseek), MO | FILES, ANY }, /* libc: directories, the time zone of syslog */
+	{ CALL(read), AU | AD, ANY },			 /* the pipes to a verifier of tokens */
+	{ CALL(write), AU | AD, ANY },
+	{ CALL(pread64), MO | ROLES, ANY },	  /* files, by offset */
+	{ CALL(pwrite64), MO | FILES | KE, ANY }, /* ... keeper: new ticket keys */
+	{ CALL(lseek), MO | FILES, ANY },	  /* libc: directories, the time zone of syslog */
 	{ CALL(fstat), MO | ROLES, ANY },
 	{ CALL(newfstatat), SE | AU | OPENSSL, OF_DESCRIPTOR }, /* glibc's fstat */
 	{ CALL(ftruncate), MO | FILES | KE, ANY }, /* an expunge; a lock record; ticket keys */
@@ -312,8 +314,8 @@ static const struct call calls[] = {
 };
 
 /*
- * A checkpassword program is anything that an administrator names, and has what the
- * auth role has that starts it.  So that role's filter is the other way round: what no
+ * A checkpassword program, or a verifier of tokens, is anything that an administrator names,
+ * and has what the role has that starts it.  So that role's filter is the other way round: what no
  * such program needs, and what reaches into other processes or into the kernel, is
  * refused with EPERM; everything else is the program's.
  */

@@ -248,7 +248,7 @@ class Plain(Case):
         session.expect("A" * 12288, "-ERR response too long...")
         session.expect("AUTH PLAIN", "+ ")
         session.expect("A" * 200000, "-ERR response too long...")
-        session.expect("AUTH PLAIN " + "A" * 300, "-ERR line too long...")
+        session.expect("AUTH PLAIN " + "A" * 12280, "-ERR line too long...")
         session.expect("AUTH PLAIN " + plain(), "+OK...")
         session.quit()
 
