@@ -3,6 +3,7 @@
 #   make                              build everything into $(BUILD)
 #   make DEVELOPER=1                  with -Werror and more warnings
 #   make V=1                          shows the commands
+#   make GSSAPI=yes                   with pop3d-gssapi (auto, yes, no), which needs Kerberos
 #   make JWT=yes                      with pop3d-jwt (auto, yes, no), which needs jansson
 #   make STATIC=no                    pop3d linked with shared libraries
 #   make SANDBOX=no                   without filters of system calls, for valgrind and the like
@@ -82,6 +83,15 @@ JANSSON    := $(if $(filter no,$(JWT)),,$(shell pkg-config --libs jansson 2>/dev
 ifeq ($(JWT)$(JANSSON),yes)
 $(error JWT=yes: there is no jansson; install libjansson-dev, jansson-dev or jansson-devel)
 endif
+# GSSAPI=yes: with pop3d-gssapi, which needs MIT krb5 or Heimdal; auto: where that is there.
+GSSAPI     ?= auto
+KRB5       := $(if $(filter no,$(GSSAPI)),,$(shell pkg-config --libs krb5-gssapi krb5 2>/dev/null || \
+	 pkg-config --libs heimdal-gssapi heimdal-krb5 2>/dev/null))
+KRB5_FLAGS := $(if $(KRB5),$(shell pkg-config --cflags krb5-gssapi krb5 2>/dev/null || \
+	 pkg-config --cflags heimdal-gssapi heimdal-krb5 2>/dev/null))
+ifeq ($(GSSAPI)$(KRB5),yes)
+$(error GSSAPI=yes: there is no Kerberos; install libkrb5-dev, krb5-dev or krb5-devel)
+endif
 CHECK_LIBS ?= $(or $(shell pkg-config --libs check 2>/dev/null),-lcheck) -lm
 
 LIB_SRC    = $(sort $(wildcard lib/*.c))
@@ -89,10 +99,12 @@ ROLE_SRC   = pop3d/ipc.c pop3d/role.c pop3d/sandbox.c pop3d/sandbox_files.c
 POP3D_SRC  = $(filter-out $(AUTH_ONLY),$(sort $(wildcard pop3d/main.c pop3d/mon_*.c \
 	     pop3d/net_*.c pop3d/auth_*.c pop3d/drop_*.c pop3d/ver_*.c))) $(ROLE_SRC)
 # The auth role once more, with the mechanisms that need libcrypto.
-AUTH_ONLY  = $(sort $(wildcard $(patsubst %,pop3d/auth_%.c,main secret scram cram apop)))
+AUTH_ONLY  = $(sort $(wildcard $(patsubst %,pop3d/auth_%.c,main start secret scram cram apop)))
 AUTH_SRC   = $(sort $(wildcard pop3d/auth_*.c)) $(ROLE_SRC)
 DIGEST_SRC = $(sort $(wildcard pop3d/dig_*.c)) $(ROLE_SRC)
 TLS_SRC    = $(sort $(wildcard pop3d/tls_*.c pop3d/key_*.c)) pop3d/algorithms.c $(ROLE_SRC)
+GSS_SRC    = $(sort $(wildcard pop3d/gss_*.c)) pop3d/auth_start.c \
+	     $(filter-out $(AUTH_ONLY),$(wildcard pop3d/auth_*.c)) $(ROLE_SRC)
 JWT_SRC    = $(sort $(wildcard pop3d/jwt_*.c))
 ADMIN_SRC  = $(sort $(wildcard pop3admin/*.c))
 CHECK_SRC  = $(sort $(wildcard tests/unit/check_*.c))
@@ -110,6 +122,7 @@ PROGRAMS = $(if $(wildcard pop3d/main.c),$(BUILD)/pop3d/pop3d) \
 	   $(if $(AUTH_ONLY),$(BUILD)/pop3d/pop3d-auth) \
 	   $(if $(wildcard pop3d/chk_*.c),$(BUILD)/pop3d/pop3d-checked) \
 	   $(if $(JANSSON),$(BUILD)/pop3d/pop3d-jwt) \
+	   $(if $(KRB5),$(BUILD)/pop3d/pop3d-gssapi) \
 	   $(if $(ADMIN_SRC),$(BUILD)/pop3admin/pop3admin)
 HELPERS  = $(filter $(BUILD)/pop3d/pop3d-%,$(PROGRAMS))
 BENCH_BIN = $(patsubst %,$(BUILD)/tests/bench/%,launch client floor)
@@ -169,6 +182,9 @@ $(BUILD)/pop3d/pop3d-auth: $(call obj,$(AUTH_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/pop3d/pop3d-checked: $(call obj,$(sort $(wildcard pop3d/chk_*.c)) pop3d/sandbox.c)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(if $(COVERAGE),$(LIB))
+$(BUILD)/pop3d/pop3d-gssapi: $(call obj,$(GSS_SRC)) $(LIB)
+	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt $(KRB5)
+$(call obj,$(wildcard pop3d/gss_*.c)): private CFLAGS += $(KRB5_FLAGS)
 $(BUILD)/pop3d/pop3d-jwt: $(call obj,$(JWT_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(JANSSON) -lcrypto -lm
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
@@ -295,4 +311,4 @@ clean:
 FORCE:
 .PHONY: all lib objects unit fuzzers check demo serve bench fuzz coverage memcheck lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(JWT_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(JWT_SRC) $(GSS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))

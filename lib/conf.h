@@ -27,6 +27,7 @@ enum conf_mech {		 /* bits of auth_mechanisms */
 		 MECH_EXTERNAL = 128,
 		 MECH_OAUTHBEARER = 256,
 		 MECH_XOAUTH2 = 512,
+		 MECH_GSSAPI = 1024,
 };
 #define CONF_EXPIRE_NEVER UINT32_MAX
 
@@ -45,6 +46,7 @@ struct conf {
 	char *keeper_user;
 	char *oauth_verifier;
 	char *oauth_user;
+	char *gssapi_keytab;
 	char *tls_certificate;
 	char *tls_key;
 	char *tls_client_ca;

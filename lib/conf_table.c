@@ -137,6 +137,14 @@ static int check_hosts(const char *value, struct pop_why *why)
 	return 0;
 }
 
+static int check_one_credential(const char *value, struct pop_why *why)
+{
+	if (strcmp(value, "none") == 0 ||
+	    (!strpbrk(value, " \t") && is_path_or_credential(value, strlen(value))))
+		return 0;
+	return pop_why(why, POP_E_SYNTAX, "an absolute path, credential:NAME, or none");
+}
+
 static int check_account(const char *value, struct pop_why *why)
 {
 	uint64_t id;
@@ -208,12 +216,15 @@ const struct conf_key conf_keys[] = {
 	  CLEARTEXT_LOCAL, "yes no local", "where a password may come without TLS", NULL },
 	{ "auth_mechanisms", CONF_SET, AT(auth_mechanisms), "PLAIN LOGIN SCRAM-SHA-256", 0, 0,
 	  "PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS "
-	  "EXTERNAL OAUTHBEARER XOAUTH2",
+	  "EXTERNAL OAUTHBEARER XOAUTH2 GSSAPI",
 	  "mechanisms offered; PLAIN also governs USER and PASS", NULL },
 	{ "oauth_verifier", CONF_STRING, AT(oauth_verifier), "none", 0, 0,
 	  "/PROGRAM ARGS, or none", "program that verifies OAuth tokens", check_command },
 	{ "oauth_user", CONF_STRING, AT(oauth_user), "pop3doauth", 0, 0, "a user name or number",
 	  "account that oauth_verifier runs under", check_account },
+	{ "gssapi_keytab", CONF_STRING, AT(gssapi_keytab), "none", 0, 0,
+	  "an absolute path, credential:NAME, or none", "keys of the Kerberos service pop",
+	  check_one_credential },
 	{ "apop", CONF_BOOL, AT(apop), "no", 0, 0, "yes no", "offer APOP", NULL },
 	{ "idle_timeout", CONF_NUMBER, AT(idle_timeout), "600", 1, 86400, NULL,
 	  "seconds without a command before autologout", NULL },

@@ -20,6 +20,7 @@ const char *mech_name(unsigned mechanism)
 		[SASL_EXTERNAL] = "EXTERNAL",
 		[SASL_OAUTHBEARER] = "OAUTHBEARER",
 		[SASL_XOAUTH2] = "XOAUTH2",
+		[SASL_GSSAPI] = "GSSAPI",
 	};
 
 	return mechanism > 0 && mechanism < MECHANISM_N ? names[mechanism] : "unknown";

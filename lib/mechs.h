@@ -18,6 +18,7 @@ enum mechanism {
 	SASL_EXTERNAL,
 	SASL_OAUTHBEARER,
 	SASL_XOAUTH2,
+	SASL_GSSAPI,
 	MECHANISM_N
 };
 #define MECHANISM_BIT(m) (1U << ((m)-SASL_PLAIN)) /* of a SASL mechanism, in enum conf_mech */

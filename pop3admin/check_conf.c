@@ -5,6 +5,7 @@
  *           root is left out.
  * Trusts:   nothing it looks at.
  */
+#include "credential.h"
 #include "findings.h"
 #include "fsutil.h"
 #include "user_domain.h"
@@ -183,6 +184,26 @@ static void check_oauth(struct findings *f)
 			c->oauth_user);
 }
 
+static void check_gssapi(struct findings *f)
+{
+	const struct conf *c = &f->a->conf;
+	bool wanted = c->auth_mechanisms & MECH_GSSAPI;
+	struct pop_why why = { "" };
+	int fd;
+
+	if (wanted && !c->gssapi_keytab[0])
+		finding(f, "gssapi_keytab", "set it, or remove GSSAPI",
+			"none, so no ticket can be accepted");
+	if (!wanted || !c->gssapi_keytab[0])
+		return;
+	check_helper(f, "pop3d-gssapi", "GSSAPI");
+	fd = credential_open(c->gssapi_keytab, strlen(c->gssapi_keytab), true, &why);
+	if (fd >= 0)
+		close(fd);
+	else if (geteuid() == 0 || errno != EACCES)
+		finding(f, "gssapi_keytab", "make it with ktadd, for root alone", "%s", why.text);
+}
+
 static size_t directory_length(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -200,8 +221,9 @@ static void check_login(struct findings *f)
 		check_program(f);
 		return;
 	}
-	if (secrets && (c->apop || (c->auth_mechanisms & ~(unsigned)(MECH_PLAIN | MECH_LOGIN |
-								     MECH_EXTERNAL | MECHS_OAUTH))))
+	if (secrets &&
+	    (c->apop || (c->auth_mechanisms & ~(unsigned)(MECH_PLAIN | MECH_LOGIN | MECH_EXTERNAL |
+							  MECHS_OAUTH | MECH_GSSAPI))))
 		check_helper(f, "pop3d-auth", "APOP, CRAM-MD5 and SCRAM");
 	if (c->password_upgrade && c->users[0] == '/' && secrets &&
 	    (len != directory_length(c->secrets) || strncmp(c->users, c->secrets, len) != 0))
@@ -209,6 +231,7 @@ static void check_login(struct findings *f)
 			"%s and %s are in two directories, so no hash is upgraded", c->users,
 			c->secrets);
 	check_oauth(f);
+	check_gssapi(f);
 	if ((c->auth_mechanisms & MECH_EXTERNAL) && !c->tls_client_ca[0])
 		finding(f, "auth_mechanisms", "set tls_client_ca, or remove EXTERNAL",
 			"EXTERNAL needs the authorities of client certificates");

@@ -82,6 +82,12 @@ struct auth_mech {
 extern const struct auth_mech auth_digests[];
 extern const size_t auth_n_digests;
 
+/*
+ * auth_start.c: the first message to an auth role in a program of its own (the caller fills the
+ * mechanisms in); with fd its descriptor, too.  NULL where it is none.
+ */
+struct auth_start *auth_take_start(struct ipc *monitor, int *fd);
+
 /* auth_judge.c */
 
 /* The names to look up for a login as typed, best first: as login_candidates(). */

@@ -18,7 +18,7 @@
 #include "mechs.h"
 
 /* Changed whenever a message changes; the first message each way carries it. */
-#define IPC_VERSION	8
+#define IPC_VERSION	9
 #define IPC_MAX		4096 /* octets of a message, its header included */
 #define IPC_HEADER	8    /* u16 type, u16 version or 0, u32 length of the payload */
 #define IPC_PAYLOAD_MAX (IPC_MAX - IPC_HEADER)
@@ -69,7 +69,8 @@ enum ipc_type {
 	IPC_AUTH_SASL_ANSWER, /* u8 ipc_sasl_kind; SASL_CHALLENGE: raw octets; SASL_REFUSED: str
 				 login, note, raw octets; SASL_VERDICT: as
 				 IPC_AUTH_ANSWER */
-	IPC_AUTH_START,	      /* note, to pop3d-auth: what the built-in auth role has by fork */
+	IPC_AUTH_START,	    /* note, to pop3d-auth or pop3d-gssapi: what the built-in auth role has
+			       by fork; fd: the keytab */
 	IPC_AUTH_DOMAINS,   /* note, to pop3d-auth: the keys domain.NAME.*: u32 how many; u64 bytes;
 			       fd: of each name, maildrop, uid and gid, each with a NUL */
 	IPC_AUTH_TLS,	    /* note: u8 ipc_binding; raw 32, 12: the bindings; str identity of the

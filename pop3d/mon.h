@@ -90,11 +90,11 @@ struct monitor {
 	int drop_session_fd; /* the session's end towards the maildrop role, until it is ready */
 	struct mon_login login;
 	struct mon_tls tls;
-	unsigned mechanism;	/* of the login that is open, or the last one */
-	unsigned failures;	/* wrong credentials so far, as auth said */
-	bool has_secrets;	/* there is a secrets file */
-	bool digests;		/* pop3d-auth is the auth role */
-	struct penalty penalty; /* mapped when there is need */
+	unsigned mechanism;	  /* of the login that is open, or the last one */
+	unsigned failures;	  /* wrong credentials so far, as auth said */
+	bool has_secrets;	  /* there is a secrets file */
+	const char *auth_program; /* the helper that is the auth role, or NULL */
+	struct penalty penalty;	  /* mapped when there is need */
 	struct records records;
 	struct session_record record; /* of this session, as it was last written */
 	bool told_brake;	      /* ... the key to this auth role */

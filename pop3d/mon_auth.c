@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 #include "buf.h"
+#include "credential.h"
 #include "fsutil.h"
 #include "mon.h"
 
@@ -21,6 +22,9 @@
 #define MECHS_PLUS   (MECH_SCRAM_SHA_1_PLUS | MECH_SCRAM_SHA_256_PLUS)
 #define MECHS_SECRET (MECH_CRAM_MD5 | MECH_SCRAM_SHA_1 | MECH_SCRAM_SHA_256 | MECHS_PLUS)
 #define MECHS_OAUTH  (MECH_OAUTHBEARER | MECH_XOAUTH2)
+
+/* The programs that take the place of the auth role; told apart by their place. */
+static const char digest_helper[] = "pop3d-auth", gssapi_helper[] = "pop3d-gssapi";
 
 bool mon_by_program(const struct conf *conf)
 {
@@ -64,6 +68,8 @@ uint32_t mon_mechanisms(const struct monitor *mon)
 		return mechs & MECHS_CLEAR;
 	if (!mon->has_secrets)
 		mechs &= ~(uint32_t)MECHS_SECRET;
+	if (!mon->conf->gssapi_keytab[0])
+		mechs &= ~(uint32_t)MECH_GSSAPI;
 	if (!mon->conf->oauth_verifier[0])
 		mechs &= ~(uint32_t)MECHS_OAUTH;
 	if (mon->tls.binding_kind == BINDING_NONE)
@@ -157,7 +163,8 @@ static int tell_domains(struct monitor *mon)
 	return err;
 }
 
-static int tell_start(struct monitor *mon)
+/* What the built-in auth role has by fork, pop3d-auth is told. */
+static int tell_start(struct monitor *mon, int keytab_fd)
 {
 	const struct conf *conf = mon->conf;
 	const char *strings[] = { conf->hostname,
@@ -184,23 +191,55 @@ static int tell_start(struct monitor *mon)
 	ipc_put_u32(&m, (uint32_t)conf->n_domains);
 	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++)
 		ipc_put_str(&m, strings[i], strlen(strings[i]));
+	if (keytab_fd >= 0)
+		ipc_put_fd(&m, keytab_fd);
 	err = ipc_send(&mon->auth, &m);
 	return err < 0 ? err : tell_domains(mon);
 }
 
-/* pop3d-auth takes the place of the built-in role, which ends with its pair. */
-static int start_digests(struct monitor *mon)
+static int open_keytab(struct monitor *mon)
 {
-	int fd;
+	const char *word = mon->conf->gssapi_keytab;
+	struct pop_why why;
+	int fd = credential_open(word, strlen(word), true, &why);
 
-	fd = mon_start_helper(mon, "pop3d-auth", ROLE_AUTH);
 	if (fd < 0)
-		return fd;
-	ipc_close(&mon->auth);
-	ipc_init(&mon->auth, fd, ROLE_MONITOR, ROLE_AUTH, PH_AUTH);
-	mon->digests = true;
-	mon->told_tls = mon->told_brake = false;
-	return tell_start(mon);
+		mon_log_error(mon, "gssapi_keytab: %s", why.text);
+	return fd;
+}
+
+/* A helper takes the place of the auth role that is there, which ends with its pair. */
+static int start_program(struct monitor *mon, const char *name)
+{
+	bool keys = name == gssapi_helper;
+	int keytab = keys ? open_keytab(mon) : -1, fd, err;
+
+	if (keys && keytab < 0)
+		return keytab;
+	fd = mon_start_helper(mon, name, ROLE_AUTH);
+	err = fd < 0 ? fd : 0;
+	if (err == 0) {
+		ipc_close(&mon->auth);
+		ipc_init(&mon->auth, fd, ROLE_MONITOR, ROLE_AUTH, PH_AUTH);
+		mon->auth_program = name;
+		mon->told_tls = mon->told_brake = false;
+		err = tell_start(mon, keytab);
+	}
+	if (keytab >= 0)
+		close(keytab);
+	return err;
+}
+
+/* The helper that a mechanism needs; NULL: every auth role can do it. */
+static const char *program_of(const struct monitor *mon, unsigned mechanism)
+{
+	if (mechanism == LOGIN_APOP)
+		return mon_by_program(mon->conf) ? NULL : digest_helper;
+	if (mechanism < SASL_PLAIN)
+		return NULL;
+	return MECHANISM_BIT(mechanism) & MECHS_SECRET ? digest_helper
+	       : mechanism == SASL_GSSAPI	       ? gssapi_helper
+						       : NULL;
 }
 
 static int tell_tls(struct monitor *mon)
@@ -221,14 +260,13 @@ static int tell_tls(struct monitor *mon)
 static int ready_auth(struct monitor *mon)
 {
 	unsigned m = mon->mechanism;
-	bool digest = m == LOGIN_APOP ? !mon_by_program(mon->conf)
-				      : m >= SASL_PLAIN && (MECHANISM_BIT(m) & MECHS_SECRET);
+	const char *program = program_of(mon, m);
 	int err = 0;
 
 	if (mon->auth.fd < 0)
 		return POP_E_EOF;
-	if (digest && !mon->digests)
-		err = start_digests(mon);
+	if (program && program != mon->auth_program)
+		err = start_program(mon, program);
 	if (err == 0 && (m >= SASL_PLAIN || mon->tls.domain[0]) && mon->secure && !mon->told_tls)
 		err = tell_tls(mon);
 	if (err == 0 && !mon->told_brake)

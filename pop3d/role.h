@@ -96,6 +96,7 @@ struct auth_start {
 	size_t n_digests;
 	void (*apop_step)(struct auth *a, const char *login, const char *digest,
 			  struct judgement *j);
+	const char *failed; /* why its mechanisms cannot work, or NULL */
 };
 int auth_run(const struct auth_start *start);
 

@@ -28,6 +28,7 @@ enum sandbox {
 	SANDBOX_TLS,
 	SANDBOX_KEEPER,
 	SANDBOX_WRITER,
+	SANDBOX_GSSAPI, /* the auth role that pop3d-gssapi is */
 	SANDBOX_N
 };
 

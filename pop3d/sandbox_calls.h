@@ -53,7 +53,7 @@ struct test {
 	uint8_t arg; /* 0 to 5 */
 	enum operator op;
 	uint8_t n; /* values */
-	uint32_t value[10];
+	uint32_t value[11];
 };
 
 enum check {
@@ -73,6 +73,8 @@ enum check {
 	FORK,
 	KILL_ONE,
 	NAMED_PRCTL,
+	TO_READ,
+	TO_READ_OLD,
 	CHECK_N
 };
 
@@ -94,15 +96,18 @@ static const struct test tests[CHECK_N][2] = {
 			    ONE_OF,
 			    8,
 			    { LOCK_COMMANDS, F_ADD_SEALS, F_GET_SEALS, F_GETFL, F_SETFD } } },
+	/* the last one: Kerberos reads a keytab under a lock */
 	[MONITOR_FCNTL] = { { 1,
 			      ONE_OF,
-			      10,
+			      11,
 			      { LOCK_COMMANDS, F_ADD_SEALS, F_GET_SEALS, F_GETFL, F_SETFD,
-				F_DUPFD_CLOEXEC, F_GETFD } } },
+				F_DUPFD_CLOEXEC, F_GETFD, F_OFD_SETLKW } } },
 	[TCP_NO_DELAY] = { { 1, ONE_OF, 1, { IPPROTO_TCP } }, { 2, ONE_OF, 1, { TCP_NODELAY } } },
 	[LOCAL_SOCKET] = { { 0, ONE_OF, 1, { AF_UNIX } } },
 	[FORK] = { { 0, NONE_OF_BITS, 1, { ~(uint32_t)FORK_FLAGS } } },
 	[KILL_ONE] = { { 1, ONE_OF, 1, { SIGKILL } }, { 0, POSITIVE, 0, { 0 } } },
+	[TO_READ] = { { 2, NONE_OF_BITS, 1, { O_WRONLY | O_RDWR | O_CREAT | O_TRUNC } } },
+	[TO_READ_OLD] = { { 1, NONE_OF_BITS, 1, { O_WRONLY | O_RDWR | O_CREAT | O_TRUNC } } },
 	[NAMED_PRCTL] = { { 0,
 			    ONE_OF,
 			    4,
@@ -123,11 +128,12 @@ static const struct test tests[CHECK_N][2] = {
 #define TL (1U << SANDBOX_TLS)
 #define KE (1U << SANDBOX_KEEPER)
 #define WR (1U << SANDBOX_WRITER)
+#define GS (1U << SANDBOX_GSSAPI)
 
 #define OPENSSL (AD | DI | TL | KE)
-#define FILES	(DR | SW | WR)		 /* they open files by their names */
-#define TALKERS (SE | AU | DR | OPENSSL) /* they have a pair */
-#define ROLES	(TALKERS | SW | WR)	 /* all but the monitor and pop3d-checked */
+#define FILES	(DR | SW | WR)		      /* they open files by their names */
+#define TALKERS (SE | AU | GS | DR | OPENSSL) /* they have a pair */
+#define ROLES	(TALKERS | SW | WR)	      /* all but the monitor and pop3d-checked */
 
 #define CALL(name) __NR_##name
 
@@ -150,14 +156,15 @@ static const struct call calls[] = {
 	{ CALL(mprotect), ROLES, NOT_EXECUTABLE }, /* malloc: a heap beside the first, musl's */
 	{ CALL(mprotect), MO, NOT_BOTH },	   /* the loader, when it has relocated */
 	{ CALL(madvise), MO | ROLES, ANY },	   /* free; the buffer of an expunge: huge pages */
-	{ CALL(futex), MO | OPENSSL | DR | WR, ANY }, /* run-once and locks of OpenSSL and libc */
-	{ CALL(getrandom), MO | ROLES, ANY },	      /* keys, nonces, malloc's own secret */
+	{ CALL(futex), MO | GS | OPENSSL | DR | WR,
+	  ANY },			      /* run-once and locks of OpenSSL and libc */
+	{ CALL(getrandom), MO | ROLES, ANY }, /* keys, nonces, malloc's own secret */
 	{ CALL(getpid), MO | ROLES, ANY }, /* lock records, temporary names, OpenSSL's fork check */
-	{ CALL(sysinfo), MO | DR | SW | WR | OPENSSL,
+	{ CALL(sysinfo), MO | GS | DR | SW | WR | OPENSSL,
 	  ANY }, /* glibc's qsort asks how much memory there is */
 	/* the CPU time of one hash (auth); limits at the start (monitor); never another process's
 	 */
-	{ CALL(prlimit64), MO | AU | AD, OF_ITSELF },
+	{ CALL(prlimit64), MO | AU | AD | GS, OF_ITSELF },
 
 	/* ---- time: without vDSO, or where its clock cannot be read from user space ---- */
 	{ CALL(clock_gettime), MO | ROLES | CH, ANY },
@@ -173,8 +180,8 @@ static const struct call calls[] = {
 	{ CALL(close), MO | ROLES | CH, ANY },
 	{ CALL(read), MO | FILES | SE | TL, ANY },	 /* files; a client that is no socket */
 	{ CALL(write), MO | FILES | SE | TL | DI, ANY }, /* so; memfds */
-	{ CALL(read), AU | AD, ANY },			 /* the pipes to a verifier of tokens */
-	{ CALL(write), AU | AD, ANY },
+	{ CALL(read), AU | AD | GS, ANY },		 /* the pipes to a verifier of tokens */
+	{ CALL(write), AU | AD | GS, ANY },
 	{ CALL(pread64), MO | ROLES, ANY },	  /* files, by offset */
 	{ CALL(pwrite64), MO | FILES | KE, ANY }, /* ... keeper: new ticket keys */
 	{ CALL(lseek), MO | FILES, ANY },	  /* libc: directories, the time zone of syslog */
@@ -188,9 +195,9 @@ static const struct call calls[] = {
 	  MONITOR_FCNTL }, /* ... and descriptors put in their places for a helper */
 	{ CALL(memfd_create), MO | SE | DR | DI, ANY }, /* lists, bitmaps, digests */
 #ifdef __NR_poll
-	{ CALL(poll), MO | SE | AU | AD | DR | TL | KE, ANY }, /* the client and the pairs */
+	{ CALL(poll), MO | SE | AU | AD | GS | DR | TL | KE, ANY }, /* the client and the pairs */
 #endif
-	{ CALL(ppoll), MO | SE | AU | AD | DR | TL | KE, ANY },
+	{ CALL(ppoll), MO | SE | AU | AD | GS | DR | TL | KE, ANY },
 
 	/* ---- sockets ---- */
 	{ CALL(sendmsg), MO | TALKERS, ANY }, /* to and from other roles */
@@ -254,6 +261,19 @@ static const struct call calls[] = {
 #ifdef __NR_open
 	{ CALL(open), OPENSSL, NOT_PERMITTED },
 #endif
+	/* Kerberos looks for its files, and has to hear that there are none; its root is empty */
+	{ CALL(openat), GS, TO_READ },
+	{ CALL(newfstatat), GS, ANY },
+	{ CALL(statx), GS, ANY },
+	{ CALL(faccessat), GS, ANY },
+#ifdef __NR_open
+	{ CALL(open), GS, TO_READ_OLD },
+	{ CALL(stat), GS, ANY },
+	{ CALL(access), GS, ANY },
+#endif
+	{ CALL(uname), GS, ANY }, /* the host's name */
+	{ CALL(geteuid), GS, ANY },
+	{ CALL(getuid), GS, ANY },
 
 /* ---- pop3d-checked ---- */
 #ifdef __NR_alarm

@@ -16,7 +16,8 @@ import systemd_box
 
 PASSWORD = "correct-horse"
 MESSAGE = "Subject: in the box\n\nhello\n"
-UNITS = ["pop3d.socket", "pop3ds.socket", "pop3d@1.service", "pop3ds@1.service", "pop3d.slice"]
+UNITS = ["pop3d.socket", "pop3ds.socket", "pop3d@1.service", "pop3ds@1.service", "kpop.socket",
+         "kpop@1.service", "pop3d.slice"]
 DROP_INS = sorted((common.ROOT / "systemd/drop-ins").glob("*.conf"))
 
 # Runs inside, with a client's conversation as its argument: lines to send, one answer each.
@@ -153,12 +154,13 @@ class Systemd(unittest.TestCase):
         self.box.run("systemctl", "daemon-reload")
 
     def test_same_rules(self):
-        """The two services differ in the option and the description alone."""
-        plain, tls = ((common.ROOT / "systemd" / name).read_text().splitlines()
-                      for name in ("pop3d@.service", "pop3ds@.service"))
-        self.assertEqual(len(plain), len(tls))
-        self.assertEqual([one for one, other in zip(plain, tls) if one != other and
-                          not one.startswith(("#", "Description=", "ExecStart="))], [])
+        """The services differ in the option and the description alone."""
+        plain, tls, kpop = ((common.ROOT / "systemd" / name).read_text().splitlines()
+                            for name in ("pop3d@.service", "pop3ds@.service", "kpop@.service"))
+        for lines in (tls, kpop):
+            self.assertEqual(len(plain), len(lines))
+            self.assertEqual([one for one, other in zip(plain, lines) if one != other and
+                              not one.startswith(("#", "Description=", "ExecStart="))], [])
 
     def test_fetch(self):
         """Plain, STLS and TLS, IPv4 and IPv6; every line of the journal is mail's."""

@@ -512,6 +512,7 @@ static long try_other_arch(void)
 #define TL    (1U << SANDBOX_TLS)
 #define KE    (1U << SANDBOX_KEEPER)
 #define WR    (1U << SANDBOX_WRITER)
+#define GS    (1U << SANDBOX_GSSAPI)
 #define FILES (DR | SW | WR)
 #define SSL   (AD | DI | TL | KE)
 
@@ -521,9 +522,9 @@ static const struct attempt {
 	long (*make)(void);
 	unsigned may, hears;
 } attempts[] = {
-	{ "open a file", try_open, MO | PR | FILES, SSL },
+	{ "open a file", try_open, MO | PR | FILES | GS, SSL },
 	{ "make a file", try_create, MO | PR | FILES, SSL },
-	{ "look at a file", try_stat, MO | PR | FILES, 0 },
+	{ "look at a file", try_stat, MO | PR | FILES | GS, 0 },
 	{ "a TCP socket", try_tcp, PR, 0 },
 	{ "a UDP socket", try_udp, PR, 0 },
 	{ "a netlink socket", try_netlink, PR, 0 },
@@ -549,7 +550,7 @@ static const struct attempt {
 	{ "a descriptor of a sibling", try_pidfd, 0, PR },
 	{ "a signal by descriptor", try_pidfd_signal, 0, PR },
 	{ "a sibling's limits", try_limits, PR, 0 },
-	{ "its own limits", try_own_limits, MO | PR | AU | AD, 0 },
+	{ "its own limits", try_own_limits, MO | PR | AU | AD | GS, 0 },
 	{ "flock", try_flock, MO | PR | DR | WR, 0 },
 	{ "a record lock", try_lock, MO | PR | FILES, 0 },
 	{ "a lock of the open file", try_own_lock, MO | PR | FILES | KE, 0 },
