@@ -698,7 +698,7 @@ static void authorization(struct reader *r, const char *verb, int n)
 
 static void read_command(struct reader *r, char *line)
 {
-	char verb[8] = "", *words[3] = { NULL, NULL, NULL }, *rest = NULL;
+	char verb[8] = "", *words[3] = { NULL, NULL, NULL }, *rest, *w;
 	size_t len = strcspn(line, " ");
 	int n = 0;
 
@@ -706,8 +706,9 @@ static void read_command(struct reader *r, char *line)
 		verb[i] = (char)toupper((unsigned char)line[i]);
 	if (len >= sizeof(verb))
 		verb[0] = '\0';
-	for (char *w = strtok_r(line + len, " ", &rest); w; w = strtok_r(NULL, " ", &rest))
-		if (n++ < 3)
+	rest = line + len;
+	while ((w = strsep(&rest, " ")))
+		if (*w && n++ < 3)
 			words[n - 1] = w;
 	if (r->in)
 		transaction(r, verb, words, n);
