@@ -193,8 +193,7 @@ static int open_file(const struct maildrop *md, int flags, struct stat *st, stru
 	int fd;
 
 	*st = (struct stat){ .st_size = 0 };
-	fd = openat(md->env.state_fd, SEEN_FILE,
-		    flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	fd = fs_open_at(md->env.state_fd, SEEN_FILE, FS_LINKS_NONE, flags, 0600);
 
 	if (fd < 0 && errno == ENOENT)
 		return POP_E_MISSING;
@@ -360,15 +359,14 @@ static int replace(int state_fd, const struct seen_lines *l)
 		return unlinkat(state_fd, SEEN_FILE, 0) < 0 && errno != ENOENT ? POP_E_SYS : 0;
 	if (unlinkat(state_fd, TEMP_FILE, 0) < 0 && errno != ENOENT)
 		return POP_E_SYS;
-	fd = openat(state_fd, TEMP_FILE, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
+	fd = fs_open_at(state_fd, TEMP_FILE, FS_LINKS_NONE, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return POP_E_SYS;
 	if (fs_write_all(fd, HEAD, HEAD_LEN) == 0 && fs_write_all(fd, l->text, l->len) == 0 &&
 	    fsync(fd) == 0)
 		err = 0;
 	if (!err) {
-		dir = openat(state_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		dir = fs_reopen_dir(state_fd);
 		if (dir < 0 || renameat(dir, TEMP_FILE, dir, SEEN_FILE) < 0 || fsync(dir) < 0)
 			err = POP_E_SYS;
 	}

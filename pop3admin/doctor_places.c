@@ -5,6 +5,7 @@
  * Trusts:   the kernel's tables; not the users file.
  */
 #include "doctor.h"
+#include "fsutil.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,8 @@
 /* Is there a listening socket of this port in one of the kernel's two tables? */
 static bool listens_in(const char *table, unsigned port)
 {
-	FILE *file = fopen(table, "re");
+	int fd = fs_open_at(AT_FDCWD, table, FS_LINKS_ALL, O_RDONLY, 0);
+	FILE *file = fd >= 0 ? fdopen(fd, "r") : NULL;
 	char *line = NULL, local[80], state[8];
 	size_t room = 0;
 	bool found = false;
@@ -39,6 +41,8 @@ static bool listens_in(const char *table, unsigned port)
 	}
 	if (file)
 		fclose(file);
+	else if (fd >= 0)
+		close(fd);
 	free(line);
 	return found;
 }
@@ -93,7 +97,7 @@ void check_maildrops(struct findings *f)
 
 	if (f->a->conf.users[0] != '/')
 		return;
-	fd = open(f->a->conf.users, O_RDONLY | O_CLOEXEC);
+	fd = fs_open_at(AT_FDCWD, f->a->conf.users, FS_LINKS_ALL, O_RDONLY, 0);
 	if (fd < 0)
 		return; /* check_users() has told */
 	users_each(fd, take_user, NULL, &m);
