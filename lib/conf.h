@@ -71,6 +71,7 @@ struct conf {
 	uint32_t expire;	  /* days, or CONF_EXPIRE_NEVER */
 	uint32_t expire_min;	  /* days that a user's own is at least; never: it does not count */
 	uint32_t expire_unread;	  /* days, or CONF_EXPIRE_NEVER */
+	uint32_t trash_days;	  /* 0: nothing is kept */
 	uint32_t max_auth_failures;
 	uint32_t auth_failure_delay_ms; /* written in seconds, three decimals at most */
 	uint32_t penalty_after;		/* failures */

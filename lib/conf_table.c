@@ -240,6 +240,8 @@ const struct conf_key conf_keys[] = {
 	  "the shortest time of users' own options; never: they do not count", NULL },
 	{ "expire_unread", CONF_DAYS, AT(expire_unread), "never", 1, 36500, NULL,
 	  "days that a message is kept that nobody retrieves", NULL },
+	{ "trash_days", CONF_NUMBER, AT(trash_days), "0", 0, 36500, NULL,
+	  "days that a removed message can be restored; 0: not at all", NULL },
 	{ "max_auth_failures", CONF_NUMBER, AT(max_auth_failures), "3", 1, 100, NULL,
 	  "wrong credentials before the connection is closed", NULL },
 	{ "auth_failure_delay", CONF_SECONDS_MS, AT(auth_failure_delay_ms), "2", 0, 60000, NULL,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "maildir_impl.h"
 #include "fsutil.h"
+#include "trash.h"
 
 #define RENAME_NO_REPLACE 1 /* RENAME_NOREPLACE, which not every libc names */
 #define INFO		  ":2,"
@@ -26,6 +27,7 @@ struct removal {
 	bool dirty[SUB_COUNT]; /* the directory lost a name */
 	uint64_t names;	       /* unlinked */
 	uint64_t messages, bytes;
+	struct trash_dir trash;
 	int err; /* the first error */
 	int saved_errno;
 	char what[NAME_SIZE]; /* the name it happened at */
@@ -45,11 +47,29 @@ static bool same_message(const struct msg *m, const struct stat *st)
 	return S_ISREG(st->st_mode) && stamp.size == m->length && stamp.mtime_ns == m->mtime_ns;
 }
 
-/* Unlink one name of a message.  1 done, 0 no such name, POP_E_CHANGED, POP_E_SYS. */
-static int unlink_name(struct maildir *dir, const struct msg *m, enum maildir_sub sub,
-		       const char *name, struct removal *r, nlink_t *links)
+/* Move a name to the trash, else unlink it.  1 done, 0 no such name, POP_E_SYS. */
+static int take_away(struct maildrop *md, const struct msg *m, int fd, const char *name, bool keep,
+		     struct removal *r)
 {
+	int moved = keep ? trash_move(md, &r->trash, fd, name, m) : 0;
+
+	if (moved)
+		return moved > 0;
+	if (unlinkat(fd, name, 0) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : POP_E_SYS;
+}
+
+/*
+ * Unlink one name of a message; keep: move it to the trash.  1 done, 0 no such name,
+ * POP_E_CHANGED, POP_E_SYS.
+ */
+static int unlink_name(struct maildrop *md, const struct msg *m, enum maildir_sub sub,
+		       const char *name, bool keep, struct removal *r, nlink_t *links)
+{
+	struct maildir *dir = md->priv;
 	struct stat st;
+	int err;
 
 	if (!name[0] || name[0] == '.' || strchr(name, '/'))
 		return POP_E_CORRUPT;
@@ -60,8 +80,9 @@ static int unlink_name(struct maildir *dir, const struct msg *m, enum maildir_su
 	if (!same_message(m, &st))
 		return POP_E_CHANGED;
 	*links = st.st_nlink;
-	if (unlinkat(dir->fds[sub], name, 0) < 0)
-		return errno == ENOENT ? 0 : POP_E_SYS;
+	err = take_away(md, m, dir->fds[sub], name, keep, r);
+	if (err <= 0)
+		return err;
 	r->dirty[sub] = true;
 	r->names++;
 	return 1;
@@ -90,7 +111,8 @@ static int unlink_message(struct maildrop *md, const struct msg *m, struct remov
 
 	if (pass && maildir_find(md->priv, m, name, &sub, &name) < 0)
 		return 0; /* another program removed it */
-	err = unlink_name(md->priv, m, sub, name, r, &links);
+	/* of two names of one message one is kept */
+	err = unlink_name(md, m, sub, name, md->env.trash && !cut, r, &links);
 	if (err == POP_E_CHANGED && cut)
 		return 0; /* another message of that base */
 	if (err == POP_E_CHANGED && !pass)
@@ -152,21 +174,19 @@ static void sync_directories(struct maildir *dir, struct removal *r)
 	}
 }
 
-/* Tell a quota keeper (Maildir++), where there is one, what went. */
-static void tell_quota(struct maildrop *md, const struct removal *r)
+void maildir_tell_quota(struct maildrop *md, int64_t bytes, int64_t messages)
 {
 	struct maildir *dir = md->priv;
 	char line[64];
 	struct stat st;
 	int fd, n;
 
-	if (!r->messages || dir->root_fd < 0)
+	if (dir->root_fd < 0)
 		return;
 	fd = fs_open_at(dir->root_fd, "maildirsize", FS_LINKS_NONE, O_WRONLY | O_APPEND, 0);
 	if (fd < 0)
 		return;
-	n = snprintf(line, sizeof(line), "-%llu -%llu\n", (unsigned long long)r->bytes,
-		     (unsigned long long)r->messages);
+	n = snprintf(line, sizeof(line), "%lld %lld\n", (long long)bytes, (long long)messages);
 	/* one write, since others append too */
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && write(fd, line, (size_t)n) != n)
 		maildrop_note(md, LOG_WARNING, "%s/maildirsize: cannot be written",
@@ -194,8 +214,7 @@ static int seen_name(const char *name, char out[NAME_SIZE])
 	return 0;
 }
 
-/* Rename, never over another message. */
-static int rename_new(int from_fd, const char *from, int to_fd, const char *to)
+int maildir_rename_new(int from_fd, const char *from, int to_fd, const char *to)
 {
 	if (syscall(SYS_renameat2, from_fd, from, to_fd, to, RENAME_NO_REPLACE) == 0)
 		return 0;
@@ -220,7 +239,8 @@ static void mark_seen(struct maildrop *md, size_t idx)
 	sub = m.flags & MSG_IN_NEW ? SUB_NEW : SUB_CUR;
 	name = names_get(md, m.name);
 	if (dir->fds[SUB_CUR] < 0 || dir->fds[sub] < 0 || !name[0] || strchr(name, '/') ||
-	    seen_name(name, to) < 0 || rename_new(dir->fds[sub], name, dir->fds[SUB_CUR], to) < 0)
+	    seen_name(name, to) < 0 ||
+	    maildir_rename_new(dir->fds[sub], name, dir->fds[SUB_CUR], to) < 0)
 		return;
 	dir->clean[sub] = dir->clean[SUB_CUR] = false;
 	m.flags &= ~(uint32_t)MSG_IN_NEW;
@@ -248,7 +268,7 @@ int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *
 {
 	size_t size = (md->count + 7) / 8;
 	struct maildir *dir = md->priv;
-	struct removal r = { 0 };
+	struct removal r = { .trash = TRASH_DIR_NONE };
 	uint8_t *left = calloc(1, size + 1), *cut = calloc(1, size + 1);
 
 	dir->removed = calloc(1, size + 1);
@@ -266,8 +286,12 @@ int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *
 	unlink_all(md, left, cut, &r);
 	free(left);
 	free(cut);
+	/* first where they are now */
+	if (md->env.trash)
+		trash_dir_end(md, &r.trash);
 	sync_directories(dir, &r);
-	tell_quota(md, &r);
+	if (r.messages)
+		maildir_tell_quota(md, -(int64_t)r.bytes, -(int64_t)r.messages);
 	*removed = r.messages;
 	if (r.err == POP_E_SYS) {
 		errno = r.saved_errno;

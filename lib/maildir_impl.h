@@ -130,4 +130,9 @@ int maildir_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t *
 
 void maildir_save(struct maildrop *md);
 
+/* Rename, never over another message.  0 or POP_E_SYS. */
+int maildir_rename_new(int from_fd, const char *from, int to_fd, const char *to);
+/* Tell a quota keeper (Maildir++), where there is one, what came or (negative) went. */
+void maildir_tell_quota(struct maildrop *md, int64_t bytes, int64_t messages);
+
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <syslog.h>
 #include <unistd.h>
 #include "conf.h"
 #include "maildrop_impl.h"
@@ -459,6 +460,9 @@ int maildrop_expunge(struct maildrop *md, const uint8_t *deleted, const uint8_t 
 		return 0;
 	if (any && md->read_only)
 		return pop_why(why, POP_E_DENIED, "%s: cannot be written", md->env.spec.path);
+	/* so that they can come back under their ids; without them it still goes on */
+	if (any && md->env.trash && know_uidls(md) < 0)
+		maildrop_note(md, LOG_WARNING, "the unique ids of removed messages are not kept");
 	if (!md->viewed)
 		return md->backend->expunge(md, deleted, retrieved, removed, why);
 	all_deleted = view_bits(md, deleted);

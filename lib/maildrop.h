@@ -30,6 +30,7 @@ struct maildrop_env {
 	int lock_timeout_ms;
 	unsigned mbox_locks; /* bits of enum conf_lock */
 	bool fresh;	     /* believe no index: scan all, make every id anew (checks, repairs) */
+	bool trash;	     /* removed messages are kept for a while (trash.h) */
 	bool mark_seen;	     /* Maildir: retrieved messages get the S flag at expunge */
 	bool read_only;	     /* delete nothing, whatever may be written */
 	unsigned utf8_fallback; /* enum conf_fallback: how messages with 8-bit header sections are

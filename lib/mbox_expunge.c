@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 #include "fsutil.h"
 #include "mbox.h"
 #include "stamp.h"
+#include "trash.h"
 
 /* The mailbox as it is now, and what of it goes. */
 struct expunge {
@@ -129,18 +131,44 @@ static uint64_t start_of(const struct expunge *x, size_t i)
 	return i < x->n ? x->msgs[i].offset - x->msgs[i].from_length : x->scanned;
 }
 
-/* Remove the marked ones from the locked file.  *removed counts them. */
-static int remove_marked(struct expunge *x, size_t *removed, struct pop_why *why)
+/*
+ * Keep copies of the marked ones, where that is wanted and possible.  name: of the
+ * file, "" where there is none.
+ */
+static void keep_copies(struct expunge *x, size_t marked, char name[TRASH_NAME_SPACE])
 {
-	struct range *keep = calloc(x->n + 2, sizeof(*keep));
-	size_t first = 0, n = 0, marked = 0;
+	struct trash_range *ranges = NULL;
+	struct pop_why why = { "" };
+	size_t n = 0;
 	int err;
 
-	if (!keep)
-		return pop_why(why, POP_E_MEMORY, "out of memory");
-	while (first < x->n && !x->marked[first])
-		first++;
-	for (size_t i = first; i < x->n; i++) {
+	name[0] = '\0';
+	if (!x->md->env.trash || !marked || x->md->env.state_fd < 0)
+		return;
+	ranges = calloc(marked, sizeof(*ranges));
+	for (size_t i = 0; ranges && i < x->n; i++)
+		if (x->marked[i])
+			ranges[n++] = (struct trash_range){ start_of(x, i), start_of(x, i + 1),
+							    &x->msgs[i] };
+	err = ranges ? trash_keep_mbox(x->md, x->lock.fd, ranges, n, name, &why)
+		     : pop_why(&why, POP_E_MEMORY, "out of memory");
+	free(ranges);
+	if (err == 0)
+		return;
+	name[0] = '\0';
+	maildrop_note(x->md, LOG_WARNING, "%s: %zu messages are removed, but no copy was kept: %s",
+		      x->md->env.spec.path, marked, why.text);
+}
+
+/* Which bytes stay, from the first marked message (*first) on; how many messages go. */
+static size_t find_kept(const struct expunge *x, struct range *keep, size_t *first, size_t *kept)
+{
+	size_t n = 0, marked = 0;
+
+	*first = 0;
+	while (*first < x->n && !x->marked[*first])
+		++*first;
+	for (size_t i = *first; i < x->n; i++) {
 		if (x->marked[i])
 			marked++;
 		else
@@ -148,18 +176,67 @@ static int remove_marked(struct expunge *x, size_t *removed, struct pop_why *why
 	}
 	if (x->end > x->scanned)
 		keep[n++] = (struct range){ x->scanned, x->end };
-	err = 0;
+	*kept = n;
+	return marked;
+}
+
+/* Is the removal decided, so that whoever opens the mailbox next finishes it?  Keeps errno. */
+static bool is_committed(const struct expunge *x)
+{
+	int saved = errno;
+	bool yes = journal_exists(x->md->env.state_fd) != 0;
+
+	errno = saved;
+	return yes;
+}
+
+/*
+ * The removal failed before it was decided, with copies made.  These go, since the
+ * messages are still there; where they took the room that a journal needs, it is
+ * tried again without.
+ */
+static int remove_without(struct expunge *x, const char *copies, struct range *keep, int err,
+			  struct pop_why *why)
+{
+	bool room = err == POP_E_SYS && (errno == ENOSPC || errno == EDQUOT);
+	size_t first, n, marked;
+
+	trash_drop_mbox(x->md, copies);
+	if (!room)
+		return err;
+	marked = find_kept(x, keep, &first, &n); /* it was merged in place */
+	maildrop_note(x->md, LOG_WARNING,
+		      "%s: %zu messages are removed, but no copy was kept: no room for both",
+		      x->md->env.spec.path, marked);
+	return journal_expunge(x->md->env.state_fd, x->lock.fd, start_of(x, first), keep, n, x->end,
+			       why);
+}
+
+/* Remove the marked ones from the locked file.  *removed counts them. */
+static int remove_marked(struct expunge *x, size_t *removed, struct pop_why *why)
+{
+	struct range *keep = calloc(x->n + 2, sizeof(*keep));
+	char copies[TRASH_NAME_SPACE];
+	size_t first, n, marked;
+	int err = 0;
+
+	if (!keep)
+		return pop_why(why, POP_E_MEMORY, "out of memory");
+	marked = find_kept(x, keep, &first, &n);
 	if (marked && n && x->md->env.state_fd < 0)
 		err = pop_why(why, POP_E_DENIED, "no state directory: no place for a journal");
-	else if (marked)
+	if (marked && err == 0) {
+		keep_copies(x, marked, copies);
 		err = journal_expunge(x->md->env.state_fd, x->lock.fd, start_of(x, first), keep, n,
 				      x->end, why);
+		if (err < 0 && copies[0] && !is_committed(x))
+			err = remove_without(x, copies, keep, err, why);
+	}
 	if (err == 0)
 		*removed += marked;
 	free(keep);
 	return err;
 }
-
 /*
  * Let the maildrop describe what is left, so that an index can be made of it.
  * Where that fails it describes nothing; the messages are removed all the same.

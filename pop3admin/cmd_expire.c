@@ -7,6 +7,7 @@
  */
 #include "mail.h"
 #include "seen.h"
+#include "trash.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct expire_job {
 	uint32_t unread_days;
 	bool dry_run;
 	uint64_t expired, unread, octets; /* messages, those never retrieved, their octets */
+	uint64_t purged;		  /* messages, from the trash */
 };
 
 /* What one run finds, in the child. */
@@ -131,6 +133,22 @@ static int remove_expired(struct expiry *x, struct pop_why *why)
 	return err ? err : look(x, why);
 }
 
+/* What the trash need not keep any longer goes with the same run. */
+static int purge(struct expiry *x, struct pop_why *why)
+{
+	struct maildrop_env env;
+	uint64_t n = 0;
+	int err;
+
+	target_env(&x->job->mail.t, x->o, &env);
+	err = trash_purge(&env, x->job->mail.t.a->conf.trash_days, x->job->dry_run, &n, why);
+	if (err)
+		return err;
+	record_begin(&x->o->rec, REC_PURGED);
+	record_put_u64(&x->o->rec, n);
+	return owner_send(x->o);
+}
+
 static int work_expire(struct owner *o, void *ctx, struct pop_why *why)
 {
 	struct expiry x = { .job = ctx, .o = o };
@@ -149,6 +167,8 @@ static int work_expire(struct owner *o, void *ctx, struct pop_why *why)
 		record_put_u64(&o->rec, maildrop_octets(x.md));
 		err = owner_send(o);
 	}
+	if (!err)
+		err = purge(&x, why);
 	put_away(&x);
 	return err;
 }
@@ -159,6 +179,10 @@ static int take_expired(void *ctx, struct record *r)
 	char uidl[UIDL_MAX + 1];
 	uint64_t unread;
 
+	if (r->type == REC_PURGED) {
+		job->purged = record_get_u64(r);
+		return record_complete(r) ? 0 : POP_E_CORRUPT;
+	}
 	if (r->type != REC_EXPIRED)
 		return mail_take(&job->mail, r);
 	unread = record_get_u64(r);
@@ -183,6 +207,7 @@ static void print(struct out *out, const struct expire_job *job, bool known)
 	out_u64(out, "expired", job->expired);
 	out_u64(out, "unretrieved", job->unread);
 	out_u64(out, "octets", job->octets);
+	out_u64(out, "purged", job->purged);
 	out_bool(out, "dry_run", job->dry_run);
 	mail_print_findings(&job->listed, "uidls");
 	out_object_end(out);
@@ -217,10 +242,10 @@ int cmd_maildrop_expire(struct admin *a)
 	int status;
 
 	if (conf_expire_least(&a->conf, a->conf.expire) == CONF_EXPIRE_NEVER &&
-	    a->conf.expire_min == CONF_EXPIRE_NEVER)
+	    a->conf.expire_min == CONF_EXPIRE_NEVER && a->conf.trash_days == 0)
 		return fail(EX_CONFIG,
-			    "expire, expire_min and expire_unread are all never, so nothing "
-			    "expires; set one of them in %s",
+			    "expire, expire_min and expire_unread are all never, and trash_days "
+			    "is 0, so nothing expires; set one of them in %s",
 			    a->conf_path);
 	if (a->opt[OPT_ALL])
 		out_list_begin(&a->out);

@@ -24,6 +24,9 @@ enum record_type {
 	REC_CHANGE,   /* u64 msgno, str old id, str new id */
 	REC_REPAIR,   /* str: what was mended, or would be */
 	REC_EXPIRED,  /* u64 1: nobody had retrieved it, u64 octets, str uidl */
+	REC_TRASH,    /* u64 day of the removal, u64 octets, str uidl */
+	REC_LINE,     /* str: of a header section */
+	REC_PURGED,   /* u64 messages */
 	REC_END,      /* u64 -code, u64 errno, str why; nothing follows */
 };
 

@@ -250,6 +250,7 @@ void target_env(struct target *t, struct owner *o, struct maildrop_env *env)
 		.uid = t->uid,
 		.lock_timeout_ms = (int)t->a->conf.lock_timeout * 1000,
 		.mbox_locks = t->a->conf.mbox_locks,
+		.trash = t->a->conf.trash_days > 0,
 		.dotlock = o->root_dotlock ? &dotlock : NULL,
 		.digest = digest_here,
 		.note = send_note,

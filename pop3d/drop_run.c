@@ -95,6 +95,7 @@ static int lock_and_open(struct drop *d, struct pop_why *why)
 		.uid = d->start->uid,
 		.lock_timeout_ms = (int)conf->lock_timeout * 1000,
 		.mbox_locks = conf->mbox_locks,
+		.trash = conf->trash_days > 0,
 		.mark_seen = conf->mark_seen && !d->start->read_only,
 		.read_only = d->start->read_only,
 		.utf8_fallback = d->start->utf8_fallback,

@@ -305,6 +305,9 @@ int mon_start_drop(struct monitor *mon, int state_fd)
 		rights.root = NULL; /* it needs the maildrop and its state directory */
 		rights.places = places;
 		rights.n_places = 1 + owner_places(&mon->login.spec, dir, places + 1);
+		/* what is removed is kept in a directory of its own */
+		places[0].dirs = mon->conf->trash_days > 0;
+		places[1].dirs = places[0].dirs && mon->login.spec.kind == MAILDROP_MAILDIR;
 		rights.files = FILES_MANY;
 		role_title("pop3d-maildrop");
 		detach_client(mon);

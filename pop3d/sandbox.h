@@ -45,6 +45,7 @@ struct sandbox_place {
 	int fd;		  /* borrowed; not used where there is a path */
 	const char *path; /* where it is not there yet, the nearest above it that is */
 	bool work;	  /* not only read: also write, make, remove, rename, list */
+	bool dirs;	  /* work, and make directories */
 };
 
 /*

@@ -232,6 +232,7 @@ static const struct call calls[] = {
 #endif
 	{ CALL(renameat2), MO | FILES, ANY },
 	{ CALL(readlinkat), MO | FILES, ANY },
+	{ CALL(mkdirat), MO | DR, ANY },    /* state directories; where removed mail is kept */
 	{ CALL(fstatfs), MO | FILES, ANY }, /* can this file system's time stamps be trusted? */
 	{ CALL(statfs), MO | DR, ANY },	    /* ... /proc, for boot times */
 	{ CALL(utimensat), MO | DR, ANY },  /* the time of the last login */
@@ -253,6 +254,7 @@ static const struct call calls[] = {
 	{ CALL(unlink), MO | FILES, ANY },
 	{ CALL(link), MO | FILES, ANY },
 	{ CALL(rename), MO | FILES, ANY },
+	{ CALL(mkdir), MO | DR, ANY },
 	{ CALL(readlink), MO | FILES, ANY },
 #endif
 
@@ -282,10 +284,6 @@ static const struct call calls[] = {
 	{ CALL(setitimer), CH, ANY },
 
 	/* ---- the monitor alone ---- */
-	{ CALL(mkdirat), MO, ANY }, /* state directories, run_dir */
-#ifdef __NR_mkdir
-	{ CALL(mkdir), MO, ANY },
-#endif
 	{ CALL(symlinkat), MO, ANY },
 #ifdef __NR_dup2
 	{ CALL(dup2), MO, ANY },

@@ -31,6 +31,7 @@
 #define FS_READ_FILE	    (1ULL << 2)
 #define FS_READ_DIR	    (1ULL << 3)
 #define FS_REMOVE_FILE	    (1ULL << 5)
+#define FS_MAKE_DIR	    (1ULL << 7)
 #define FS_MAKE_REG	    (1ULL << 8)
 #define FS_ALL_OF_1	    ((1ULL << 13) - 1)
 #define FS_REFER	    (1ULL << 13) /* since ABI 2; without it nothing changes its directory */
@@ -72,6 +73,8 @@ static uint64_t rights_of(const struct sandbox_place *p, uint64_t handled)
 	if (p->work)
 		rights |= FS_READ_DIR | FS_WRITE_FILE | FS_REMOVE_FILE | FS_MAKE_REG | FS_REFER |
 			  FS_TRUNCATE;
+	if (p->dirs)
+		rights |= FS_MAKE_DIR;
 	return rights & handled;
 }
 

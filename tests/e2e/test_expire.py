@@ -161,8 +161,8 @@ class Expire(common.Case):
                 told = self.expire(site, "alice", "--dry-run")
                 self.assertEqual(told, {
                     "user": "alice", "messages": 6, "expired": 2, "unretrieved": 0,
-                    "octets": sum(len(common.wire(m)) for m in MAIL[:2]), "dry_run": True,
-                    "uidls": ids[:2]})
+                    "octets": sum(len(common.wire(m)) for m in MAIL[:2]), "purged": 0,
+                    "dry_run": True, "uidls": ids[:2]})
                 self.assertEqual(site.content(alice), before)
                 told = self.expire(site, "alice")
                 self.assertEqual((told["messages"], told["expired"], told["uidls"]),
