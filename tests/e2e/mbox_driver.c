@@ -1,9 +1,14 @@
 /*
  * mbox_driver.c - one session's work on an mbox, without the session: open, expunge
- * by a pattern, close.  For the crash suite, which kills it everywhere.
+ * by a pattern, close.  For the crash suites, which kill it everywhere.
  *
  *     mbox_driver open MBOX STATE
  *     mbox_driver expunge MBOX STATE PATTERN
+ *     mbox_driver list MBOX STATE
+ *     mbox_driver restore MBOX STATE
+ *
+ * MBOX may be maildir:PATH.  With -k what is removed is kept.  list prints `mail UIDL SUM` for
+ * each message and `trash UIDL SUM` for each that is kept; restore brings all of them back.
  *
  * PATTERN: numbers from 0 on, with commas; or second (every second), allbutlast, all.  Prints
  * `count N`, and `removed N` after an expunge. Exit status: 0 done, 1 the open failed, 2 the
@@ -17,8 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 #include "conf.h"
+#include "fsutil.h"
+#include "hash.h"
 #include "maildrop.h"
 #include "session_lock.h"
+#include "trash.h"
 
 static bool timed;
 
@@ -86,6 +94,78 @@ static int expunge(struct maildrop *md, const char *pattern)
 	return err;
 }
 
+static int print_message(const char *where, const char *uidl, const struct maildrop_message *m)
+{
+	char *bytes = malloc((size_t)m->length + 1);
+	int err = bytes ? 0 : POP_E_MEMORY;
+
+	if (!err &&
+	    fs_pread_full(m->fd, bytes, (size_t)m->length, (off_t)m->offset) != (ssize_t)m->length)
+		err = POP_E_SYS;
+	if (!err)
+		printf("%s %s %016llx\n", where, uidl,
+		       (unsigned long long)sum64_of(bytes, (size_t)m->length));
+	if (m->own_fd)
+		close(m->fd);
+	free(bytes);
+	return err;
+}
+
+static int list(struct maildrop *md, struct trash *t)
+{
+	struct maildrop_message m;
+	char uidl[UIDL_MAX + 1];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < maildrop_count(md); i++) {
+		err = maildrop_uidl(md, i, uidl);
+		if (!err)
+			err = maildrop_message(md, i, &m);
+		if (!err)
+			err = print_message("mail", uidl, &m);
+	}
+	for (size_t i = 0; !err && i < t->n; i++) {
+		err = trash_open(t, md, i, &m, NULL);
+		if (!err)
+			err = print_message("trash", t->items[i].uidl, &m);
+	}
+	return err;
+}
+
+static int restore(struct maildrop *md, struct trash *t)
+{
+	struct pop_why why = { "" };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < t->n; i++)
+		err = trash_restore(t, md, NULL, i, &why);
+	if (err)
+		fprintf(stderr, "restore: %s: %s\n", pop_strerror(err), why.text);
+	return err;
+}
+
+/* list and restore */
+static int work_trash(struct maildrop_env *env, int (*what)(struct maildrop *, struct trash *))
+{
+	struct maildrop *md = NULL;
+	struct pop_why why = { "" };
+	struct trash t = { .n = 0 };
+	int err = maildrop_open(&md, env, &why);
+
+	if (err < 0) {
+		fprintf(stderr, "open: %s: %s\n", pop_strerror(err), why.text);
+		return 1;
+	}
+	err = trash_load(&t, md, &why);
+	if (err < 0)
+		fprintf(stderr, "trash: %s: %s\n", pop_strerror(err), why.text);
+	if (!err)
+		err = what(md, &t);
+	trash_release(&t);
+	maildrop_close(md);
+	return err < 0 ? 2 : 0;
+}
+
 static int work(struct maildrop_env *env, const char *pattern)
 {
 	struct maildrop *md = NULL;
@@ -119,17 +199,25 @@ int main(int argc, char **argv)
 		.note = note,
 	};
 	struct lock_record self;
+	static const char maildir[] = "maildir:";
 	struct pop_why why = { "" };
-	bool expunges;
+	bool expunges, lists, restores;
 
-	if (argc > 1 && strcmp(argv[1], "-t") == 0) {
-		timed = true;
+	while (argc > 1 && argv[1][0] == '-') {
+		timed |= strcmp(argv[1], "-t") == 0;
+		env.trash |= strcmp(argv[1], "-k") == 0;
 		argc--;
 		argv++;
 	}
 	expunges = argc == 5 && strcmp(argv[1], "expunge") == 0;
-	if (!expunges && !(argc == 4 && strcmp(argv[1], "open") == 0))
+	lists = argc == 4 && strcmp(argv[1], "list") == 0;
+	restores = argc == 4 && strcmp(argv[1], "restore") == 0;
+	if (!expunges && !lists && !restores && !(argc == 4 && strcmp(argv[1], "open") == 0))
 		return 64;
+	if (strncmp(argv[2], maildir, sizeof(maildir) - 1) == 0) {
+		env.spec.kind = MAILDROP_MAILDIR;
+		argv[2] += sizeof(maildir) - 1;
+	}
 	snprintf(env.spec.path, sizeof(env.spec.path), "%s", argv[2]);
 	env.state_fd = open(argv[3], O_PATH | O_DIRECTORY | O_CLOEXEC);
 	lock_record_self(&self, "");
@@ -137,5 +225,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", argv[3], why.text);
 		return 1;
 	}
+	if (lists || restores)
+		return work_trash(&env, lists ? list : restore);
 	return work(&env, expunges ? argv[4] : NULL);
 }
