@@ -347,7 +347,8 @@ int seen_append(const struct seen_lines *l, const struct maildrop *md, struct po
 	errno = saved;
 	if (err < 0)
 		return pop_why_errno(why, SEEN_FILE);
-	return at + l->len > ROOM + (uint64_t)maildrop_count(md) * ROOM_EACH;
+	/* a view does not know all messages */
+	return !md->viewed && at + l->len > ROOM + (uint64_t)maildrop_count(md) * ROOM_EACH;
 }
 
 /* Replace the file by these bytes, or remove it where there are none. */

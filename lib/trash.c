@@ -357,6 +357,13 @@ static int count_octets(int fd, uint64_t size, uint64_t *octets)
 			return n < 0 ? POP_E_SYS : POP_E_CHANGED;
 		wire_count_add(&count, block, (size_t)n);
 		at += (uint64_t)n;
+		if (!block[n - 1]) {
+			/* what is large on paper alone is no work */
+			uint64_t end = fs_hole_end(fd, at, size);
+
+			wire_count_zeros(&count, end - at);
+			at = end;
+		}
 	}
 	*octets = wire_count_total(&count);
 	return 0;
@@ -533,6 +540,7 @@ int trash_open(const struct trash *t, struct maildrop *md, size_t i, struct mail
 struct purging {
 	uint32_t before; /* days before this one go */
 	bool dry_run;
+	int error; /* errno of the first that could not be removed; the others go */
 	uint64_t n;
 };
 
@@ -553,6 +561,16 @@ size_t trash_box_count(int dir, const char *name)
 	return n;
 }
 
+/* True where it is gone.  A directory is none of ours. */
+static bool remove_file(struct purging *p, int dir, const char *name)
+{
+	if (unlinkat(dir, name, 0) == 0)
+		return true;
+	if (errno != ENOENT && errno != EISDIR && !p->error)
+		p->error = errno;
+	return false;
+}
+
 static int purge_box(void *ctx, int dir, const char *name)
 {
 	struct purging *p = ctx;
@@ -564,18 +582,17 @@ static int purge_box(void *ctx, int dir, const char *name)
 	if (parse_name(name, &day, &turn) < 0 || day >= p->before)
 		return 0;
 	p->n += trash_box_count(dir, name);
-	if (p->dry_run || unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	return POP_E_SYS;
+	if (!p->dry_run)
+		remove_file(p, dir, name);
+	return 0;
 }
 
 static int purge_file(void *ctx, int dir, const char *name)
 {
 	struct purging *p = ctx;
 
-	if (!p->dry_run && unlinkat(dir, name, 0) < 0)
-		return errno == ENOENT ? 0 : POP_E_SYS;
-	p->n++;
+	if (p->dry_run || remove_file(p, dir, name))
+		p->n++;
 	return 0;
 }
 
@@ -593,9 +610,8 @@ static int purge_day(void *ctx, int root, const char *name)
 	if (!p->dry_run)
 		unlinkat(fd, TRASH_IDS, 0);
 	err = each_name(fd, purge_file, p);
-	if (!err && !p->dry_run && unlinkat(root, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY &&
-	    errno != ENOENT)
-		err = POP_E_SYS;
+	if (!err && !p->dry_run)
+		unlinkat(root, name, AT_REMOVEDIR); /* what is none of ours keeps it */
 	return err;
 }
 
@@ -626,5 +642,9 @@ int trash_purge(const struct maildrop_env *env, uint32_t days, bool dry_run, uin
 			pop_why_errno(why, TRASH_OF_MAILDIR);
 	}
 	*n = p.n;
+	if (!err && p.error) {
+		errno = p.error;
+		err = pop_why_errno(why, "the trash");
+	}
 	return err;
 }

@@ -52,8 +52,7 @@ void drop_seen_end(struct drop *d, struct seen_lines *l)
 	struct pop_why why = { "" };
 	int err = seen_append(l, d->md, &why);
 
-	/* what the session hides is not known here: `maildrop expire` sees to it */
-	if (err > 0 && !d->env.show_after)
+	if (err > 0)
 		err = compact(d, &why);
 	if (err < 0)
 		note_failure(d, err, &why);

@@ -332,6 +332,32 @@ class Trash(common.Case):
         site.logged("no copy was kept")
         good.parent.unlink()
 
+    def test_hostile_maildir(self):
+        site = self.site(trash_days=7)
+        alice = site.add_user(kind="maildir", messages=MAIL)
+        ids = self.ids(site)
+        self.delete(site, 1)
+        day, = self.boxes(site, alice)
+        elsewhere = site.top / "etc/elsewhere"
+        elsewhere.write_text("root's")
+        (day / "a.link").symlink_to(elsewhere)
+        (day / "a.directory").mkdir()
+        os.mkfifo(day / "a.fifo")
+        (day / ".ids").write_bytes(b"no line\n\xff x\n" + b"y" * 5000 + b"\n")
+        with open(day / "1.huge", "wb") as file:
+            file.truncate(1 << 40)
+        (day.parent / "99999999999").mkdir()
+        (day.parent / "link").symlink_to(site.top / "etc")
+        (day.parent / str(today() - 1)).symlink_to(site.top / "etc")
+        for path in [day.parent, *day.parent.rglob("*")]:
+            site.own(path, alice)
+        self.assertEqual(set(self.listed(site)), {ids[0], "1.huge"})
+        self.assertEqual(self.ask(site, "restore", "alice", ids[0])["restored"], 1)
+        self.assertEqual(sorted(self.ids(site)), sorted(ids))
+        site.admin("-o", "trash_days=0", "trash", "purge", "alice", status=None)
+        self.assertFalse((day / "1.huge").exists())
+        self.assertEqual(elsewhere.read_text(), "root's")
+
 
 if __name__ == "__main__":
     common.main()
