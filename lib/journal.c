@@ -70,13 +70,15 @@ static uint64_t slot_wanted(const struct range *keep, size_t n, uint64_t off)
 }
 
 int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t n, uint64_t end,
-		    struct pop_why *why)
+		    bool *committed, struct pop_why *why)
 {
+	bool decided, *done = committed ? committed : &decided;
 	struct work w = { .fd = fd, .j = { .dir_fd = dir_fd, .fd = -1 } };
 	struct range late;
 	struct stat st;
 	int err;
 
+	*done = false;
 	n = merge(keep, n);
 	if (n == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size > end) {
 		keep = &late; /* came from somebody who ignores the locks */
@@ -85,7 +87,8 @@ int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t
 		n = 1;
 	}
 	if (n == 0) {
-		if (ftruncate(fd, (off_t)off) < 0 || fsync(fd) < 0)
+		*done = ftruncate(fd, (off_t)off) == 0;
+		if (!*done || fsync(fd) < 0)
 			return pop_why_errno(why, "cannot cut the mailbox");
 		return 0;
 	}
@@ -113,6 +116,7 @@ int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t
 		remove_journal(dir_fd);
 		errno = saved;
 	}
+	*done = w.committed;
 	if (err == 0)
 		err = remove_journal(dir_fd);
 	work_release(&w, false);

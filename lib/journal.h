@@ -28,6 +28,9 @@ struct range {
  *   keep    ascending, not overlapping, not empty, from off on, within end; may be merged in place
  *   end     the size of the mailbox now; what is appended behind it meanwhile is kept too
  *
+ *   committed  out, may be NULL: the removal is decided.  It is done, or the next recovery
+ *              will do it, whatever is returned; the places of messages are others by now
+ *
  * n == 0: one ftruncate, no journal.  On error before the plan was synced
  * nothing has changed and no journal is left; after it the journal stays, and
  * the next journal_recover() finishes the work.
@@ -35,7 +38,7 @@ struct range {
  * first), POP_E_LONG (above 16 million ranges).
  */
 int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t n, uint64_t end,
-		    struct pop_why *why);
+		    bool *committed, struct pop_why *why);
 
 /* What journal_recover() found. */
 enum journal_found {

@@ -180,8 +180,9 @@ static size_t find_kept(const struct expunge *x, struct range *keep, size_t *fir
 	return marked;
 }
 
-/* Is the removal decided, so that whoever opens the mailbox next finishes it?  Keeps errno. */
-static bool is_committed(const struct expunge *x)
+/* Is there a journal that could not be removed, and whose plan would be carried out?  Keeps errno.
+ */
+static bool left_journal(const struct expunge *x)
 {
 	int saved = errno;
 	bool yes = journal_exists(x->md->env.state_fd) != 0;
@@ -209,7 +210,7 @@ static int remove_without(struct expunge *x, const char *copies, struct range *k
 		      "%s: %zu messages are removed, but no copy was kept: no room for both",
 		      x->md->env.spec.path, marked);
 	return journal_expunge(x->md->env.state_fd, x->lock.fd, start_of(x, first), keep, n, x->end,
-			       why);
+			       NULL, why);
 }
 
 /* Remove the marked ones from the locked file.  *removed counts them. */
@@ -218,6 +219,7 @@ static int remove_marked(struct expunge *x, size_t *removed, struct pop_why *why
 	struct range *keep = calloc(x->n + 2, sizeof(*keep));
 	char copies[TRASH_NAME_SPACE];
 	size_t first, n, marked;
+	bool committed;
 	int err = 0;
 
 	if (!keep)
@@ -228,8 +230,8 @@ static int remove_marked(struct expunge *x, size_t *removed, struct pop_why *why
 	if (marked && err == 0) {
 		keep_copies(x, marked, copies);
 		err = journal_expunge(x->md->env.state_fd, x->lock.fd, start_of(x, first), keep, n,
-				      x->end, why);
-		if (err < 0 && copies[0] && !is_committed(x))
+				      x->end, &committed, why);
+		if (err < 0 && copies[0] && !committed && !left_journal(x))
 			err = remove_without(x, copies, keep, err, why);
 	}
 	if (err == 0)

@@ -141,7 +141,7 @@ static int expunge(const struct box *b, unsigned deleted)
 	for (size_t i = first; i < b->n; i++)
 		if (!(deleted >> i & 1))
 			keep[n++] = b->msg[i];
-	err = journal_expunge(dir, fd, b->msg[first].start, keep, n, b->size, NULL);
+	err = journal_expunge(dir, fd, b->msg[first].start, keep, n, b->size, NULL, NULL);
 	close(fd);
 	close(dir);
 	return err;
