@@ -304,7 +304,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	take_job(&in, &job, scales[how & SCALE]);
 	fd = fuzz_file(0, job.mail, job.size);
 	cut_after(first);
-	err = journal_expunge(fuzz_dir(), fd, job.off, job.keep, job.n, job.size, &why);
+	err = journal_expunge(fuzz_dir(), fd, job.off, job.keep, job.n, job.size, NULL, &why);
 	if (how & CHANGE)
 		change_and_recover(&in, &job, fd, how);
 	else
