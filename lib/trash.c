@@ -544,21 +544,22 @@ struct purging {
 	uint64_t n;
 };
 
-size_t trash_box_count(int dir, const char *name)
+int trash_box_count(int dir, const char *name, size_t *n)
 {
 	struct trash counted = { .n = 0 };
 	struct loading l = { .t = &counted };
-	int fd = fs_open_at(dir, name, FS_LINKS_NONE, O_RDONLY, 0);
+	int fd = fs_open_at(dir, name, FS_LINKS_NONE, O_RDONLY, 0), err;
 	uint64_t data;
-	size_t n;
 
+	*n = 0;
 	if (fd < 0)
-		return 0;
-	(void)!read_head(&l, fd, &data);
-	n = counted.n;
+		return POP_E_SYS;
+	err = read_head(&l, fd, &data);
+	if (err == 0)
+		*n = counted.n;
 	close(fd);
 	trash_release(&counted);
-	return n;
+	return err;
 }
 
 /* True where it is gone.  A directory is none of ours. */
@@ -575,13 +576,15 @@ static int purge_box(void *ctx, int dir, const char *name)
 {
 	struct purging *p = ctx;
 	uint32_t day, turn;
+	size_t n;
 
 	/* of a removal that was cut off, and did not happen */
 	if (strcmp(name, TRASH_TEMP) == 0 && !p->dry_run)
 		unlinkat(dir, name, 0);
 	if (parse_name(name, &day, &turn) < 0 || day >= p->before)
 		return 0;
-	p->n += trash_box_count(dir, name);
+	(void)!trash_box_count(dir, name, &n); /* what cannot be read goes, too */
+	p->n += n;
 	if (!p->dry_run)
 		remove_file(p, dir, name);
 	return 0;

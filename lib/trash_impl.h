@@ -17,7 +17,7 @@ int trash_scan(int fd, const struct trash_item *item, struct msg *m);
 int trash_digest(struct maildrop *md, int fd, const struct msg *m, uint8_t out[1][16]);
 /* Maildir: the id that follows from the name of a file. */
 int trash_plain_id(struct maildrop *md, const char *name, char id[UIDL_MAX + 1]);
-/* mbox: how many messages of a file are kept still. */
-size_t trash_box_count(int dir, const char *name);
+/* mbox: how many messages of a file are kept still.  0, or an error: it cannot be told. */
+int trash_box_count(int dir, const char *name, size_t *n);
 
 #endif

@@ -243,10 +243,13 @@ static int append(int from, const struct trash_item *item, int box, uint64_t siz
 static void strike(int dir, const char *name, uint64_t state_at)
 {
 	int fd = fs_open_at(dir, name, FS_LINKS_NONE, O_WRONLY, 0);
+	size_t left;
 
 	if (fd < 0)
 		return;
-	if (pwrite(fd, "r", 1, (off_t)state_at) == 1 && trash_box_count(dir, name) == 0)
+	/* only where it is certain that nothing else is in it */
+	if (pwrite(fd, "r", 1, (off_t)state_at) == 1 && trash_box_count(dir, name, &left) == 0 &&
+	    left == 0)
 		unlinkat(dir, name, 0);
 	close(fd);
 }

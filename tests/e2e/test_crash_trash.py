@@ -213,6 +213,26 @@ class CrashTrash(unittest.TestCase):
             what, _, trash, _ = self.inject(pattern, call, when, "error=ENOSPC", 0)
             self.assertEqual(len(trash), len(crash.PATTERNS[pattern]), what)
 
+    def test_unreadable_in_a_restore(self):
+        """What cannot be read for a moment is not taken for empty."""
+        if not shutil.which("strace") or common.SANITIZED:
+            self.skipTest("there is no strace, or the sanitizer does not run under it")
+        self.use("mbox")
+        place, when, last = self.place, 0, None
+        while when != last:
+            when += 1
+            place.fill()
+            self.assertEqual(place.run("expunge", crash.numbers("two")).returncode, 0)
+            if last is None:
+                mail, trash = place.list("removed")
+                calls = self.trace("restore")
+                last = sum(call == "pread64" for call, _ in calls)
+                continue
+            what = "restore: EIO of pread64 %d" % when
+            place.run("restore", prefix=self.strace("pread64", "error=EIO", when))
+            now = place.list(what)
+            self.assertEqual(sorted(now[0] + now[1]), sorted(mail + trash), what)
+
     def test_error_maildir(self):
         self.try_all("maildir", ["error=ENOSPC", "error=EIO", "error=EDQUOT"])
 
