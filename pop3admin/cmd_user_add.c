@@ -220,8 +220,10 @@ int cmd_user_add(struct admin *a)
 	}
 	if (err < 0)
 		status = user_edit_failed(a, err, u.name, &why);
-	else
+	if (!status) {
+		user_take_domain(&a->conf, &u); /* shown, but not written */
 		user_print(a, &u);
+	}
 out:
 	user_new_forget(&p);
 	user_forget(&u);

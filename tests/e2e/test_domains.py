@@ -173,7 +173,8 @@ class Domains(test_tls.TlsCase):
     def test_add(self):
         """An entry of such a domain needs no owner, and shows the domain's."""
         site = self.open()
-        site.admin("user", "add", "mary@example.org", stdin=b"secret\n")
+        added = json.loads(site.admin("-j", "user", "add", "mary@example.org", stdin=b"secret\n"))
+        self.assertEqual(added["uid"], site.users["john@" + ORG].uid)
         self.assertIn("mary@example.org:", (site.top / "etc/users").read_text())
         line = [line for line in (site.top / "etc/users").read_text().splitlines()
                 if line.startswith("mary@")][0]
