@@ -78,7 +78,7 @@ void mon_drop_pair(struct monitor *mon, struct ipc *c, int err)
 static int take_session_end(struct monitor *mon, struct ipc_msg *m)
 {
 	/* a handshake that failed has its own line, and no session was ever there */
-	if (mon->tls.stage != TLS_SHAKING && !mon->awaits_proxy)
+	if ((mon->tls.stage != TLS_SHAKING || m->payload[0] == END_FAILED) && !mon->awaits_proxy)
 		mon_log_logout(mon, m);
 	m->pos = 0;
 	mon_record_end(mon, m);
@@ -200,10 +200,18 @@ static void auth_event(struct monitor *mon)
 	if (err == 0)
 		return;
 	mon_drop_pair(mon, &mon->auth, err);
-	if (mon->phase != PH_AUTH || mon->session.fd < 0)
+	if (mon->session.fd < 0)
 		return;
-	mon_log_error(mon, "the auth role ended before its work was done");
-	mon_fail_login(mon, VERDICT_TEMP, true);
+	if (mon->phase == PH_AUTH)
+		mon_log_error(mon, "the auth role ended before its work was done");
+	else if (err == POP_E_EOF) /* it was done */
+		return;
+	if (mon->phase == PH_OPEN) { /* its yes is worth nothing, either */
+		ipc_close(&mon->drop);
+		mon_remove_dotlock(mon);
+	}
+	if (mon->phase == PH_AUTH || mon->phase == PH_OPEN)
+		mon_fail_login(mon, VERDICT_TEMP, true);
 	end_session(mon);
 }
 
@@ -265,6 +273,8 @@ static void drop_event(struct monitor *mon)
 	if (mon->phase == PH_OPEN) {
 		mon_log_error(mon, "the maildrop role ended before the maildrop was open");
 		mon_fail_login(mon, VERDICT_TEMP, true);
+	} else if (err != POP_E_EOF) {
+		end_session(mon);
 	}
 }
 

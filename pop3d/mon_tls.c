@@ -169,6 +169,7 @@ static int start_tls(struct monitor *mon, const struct mon_pair *p, int plain)
 	mon_adopt(mon, 0, ROLE_KEEPER); /* which pop3d-tls starts as our child, too */
 	ipc_init(&mon->tls.pair, tls[0], ROLE_MONITOR, ROLE_TLS, PH_AUTH);
 	ipc_init(&mon->tls.keeper, keeper[0], ROLE_MONITOR, ROLE_KEEPER, PH_AUTH);
+	mon->tls.told = false; /* the run that checked has ended, too */
 	mon->tls.stage = plain >= 0 ? TLS_SHAKING : TLS_CHECKING;
 	mon->tls.deadline_ms = fs_now_ms() + (plain >= 0 ? HANDSHAKE_MS : CHECK_MS);
 	return 0;
