@@ -114,6 +114,7 @@ struct monitor {
 	int64_t began_ms;
 	struct mon_child children[MON_CHILDREN];
 	unsigned n_children;
+	uint32_t caps; /* bits of linux/capability.h that are left */
 };
 
 /* Serve the session on descriptors 0 and 1 until it is over.  The exit status. */
@@ -138,6 +139,9 @@ void mon_adopt(struct monitor *mon, pid_t pid, enum ipc_role role);
 void mon_kill_children(struct monitor *mon);
 /* Give up the monitor's own copy of the client's socket. */
 void mon_release_client(struct monitor *mon);
+
+/* mon_caps.c: drop the capabilities that nothing can need any more. */
+void mon_shed_caps(struct monitor *mon);
 
 /* mon_run.c: the session has no more to ask, and ends by itself, soon. */
 void mon_await_end(struct monitor *mon);

@@ -501,6 +501,7 @@ int mon_run(struct monitor *mon)
 		reap(mon);
 		keep_deadlines(mon);
 		mon_record_change(mon);
+		mon_shed_caps(mon);
 		if (all_closed(mon)) {
 			if (mon->n_children == 0)
 				break;

@@ -31,6 +31,41 @@ static int limit(int what, rlim_t soft)
 	return setrlimit(what, &want);
 }
 
+#define MIB	 ((rlim_t)1 << 20)
+#define GIB	 ((rlim_t)1 << 30)
+#define NO_LIMIT RLIM_INFINITY
+
+/*
+ * The memory that a role can write to without a file behind it, and how long a file it can
+ * make.  A mailbox of a million messages takes 1 MiB of session, 91 of maildrop and 1 of the
+ * digest helper; the lists of a session are shared memory, which is not counted.
+ */
+static const struct {
+	rlim_t data, file;
+} bounds[SANDBOX_N] = {
+	/* a client that is a file takes what it takes; so does one of tls */
+	[SANDBOX_SESSION] = { 64 * MIB, NO_LIMIT },
+	[SANDBOX_TLS] = { 64 * MIB, NO_LIMIT },
+	/* the costliest hash that crypt_gensalt(3) makes takes 1 GiB */
+	[SANDBOX_AUTH] = { 1280 * MIB, 0 },
+	[SANDBOX_DIGESTS] = { 1280 * MIB, 0 },
+	[SANDBOX_PROGRAM] = { NO_LIMIT, NO_LIMIT },
+	[SANDBOX_MAILDROP] = { 4 * GIB, NO_LIMIT },
+	[SANDBOX_DIGEST] = { 4 * GIB, GIB },  /* 64 Mi messages, at 16 octets */
+	[SANDBOX_SWEEP] = { 64 * MIB, MIB },  /* a lock record */
+	[SANDBOX_KEEPER] = { 64 * MIB, MIB }, /* ticket keys */
+	[SANDBOX_WRITER] = { 4 * GIB, NO_LIMIT },
+};
+
+static int limit_size(enum sandbox who)
+{
+	/* a sanitizer's shadow is memory, too */
+	if (sandbox_has_files() && bounds[who].data != NO_LIMIT &&
+	    limit(RLIMIT_DATA, bounds[who].data) < 0)
+		return -1;
+	return bounds[who].file == NO_LIMIT ? 0 : limit(RLIMIT_FSIZE, bounds[who].file);
+}
+
 /* The steps of role_enter(), each its exit status; the words are for the monitor's log. */
 #define STEP_FIRST 100
 static const char *const steps[] = {
@@ -81,7 +116,7 @@ static void give_up_ids(const struct role_rights *r)
 		_exit(STEP_STILL_ROOT);
 }
 
-static int limit_caps(uint32_t keep, struct pop_why *why)
+int role_limit_caps(uint32_t keep, struct pop_why *why)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
 	struct __user_cap_data_struct data[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
@@ -103,7 +138,7 @@ static void become_writer(const struct role_rights *r)
 
 	if (chroot(r->root_writer) < 0 || chdir("/") < 0)
 		_exit(STEP_CHROOT);
-	if (limit_caps(1U << CAP_CHOWN, &why) < 0)
+	if (role_limit_caps(1U << CAP_CHOWN, &why) < 0)
 		_exit(STEP_PRCTL);
 }
 
@@ -136,7 +171,8 @@ void role_enter(const struct role_rights *r, int *keep, size_t n)
 	if (!r->programs && sandbox_enter_files(r->places, r->n_places) < 0)
 		_exit(STEP_FILES);
 	if ((!r->programs && limit(RLIMIT_NPROC, 0) < 0) || limit(RLIMIT_CORE, 0) < 0 ||
-	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0))
+	    limit(RLIMIT_NOFILE, r->files) < 0 || (r->cpu_s && limit(RLIMIT_CPU, r->cpu_s) < 0) ||
+	    limit_size(r->sandbox) < 0)
 		_exit(STEP_LIMITS);
 	if (sandbox_enter(r->sandbox) < 0)
 		_exit(STEP_SANDBOX);
@@ -238,5 +274,5 @@ int role_limit_root(struct pop_why *why)
 		if (!(cap < 32 && (keep >> cap & 1)) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 &&
 		    errno == EINVAL)
 			break;
-	return limit_caps(keep, why);
+	return role_limit_caps(keep, why);
 }

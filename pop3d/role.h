@@ -65,6 +65,8 @@ int role_clean_start(int *null_fd, struct pop_why *why);
 
 /* Keep only SETUID, SETGID, SYS_CHROOT and CHOWN of root's capabilities.  0 or POP_E_SYS. */
 int role_limit_root(struct pop_why *why);
+/* Keep no others than these (bits of linux/capability.h) of those that there are. */
+int role_limit_caps(uint32_t keep, struct pop_why *why);
 
 /* The session role: the POP3 grammar and state machine.  Exit status of its process. */
 struct net_start {

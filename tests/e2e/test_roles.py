@@ -13,6 +13,8 @@ CAPABILITIES = 1 << 0 | 1 << 6 | 1 << 7 | 1 << 18  # CHOWN, SETGID, SETUID, SYS_
 
 
 class Roles(common.Case):
+    DATA = {"pop3d-session": 64 << 20, "pop3d-maildrop": 4 << 30}  # RLIMIT_DATA
+
     def open(self, **options):
         site = self.site(**options)
         site.add_user("alice", "mbox", MAIL)
@@ -105,14 +107,25 @@ class Roles(common.Case):
             self.assertNotIn("libssl", maps, role)
         session.quit()
 
+    def limits(self, role):
+        with open("/proc/%d/limits" % role.pid, encoding="ascii") as file:
+            return {line[:26].strip(): line[26:].split()[0] for line in file}
+
     def test_limits(self):
-        session = self.open().login()
+        session = self.open().start()
+        session.greeting()
+        common.poll("auth may write no file", lambda: [
+            role for role in session.roles()
+            if role.name == "pop3d-auth" and self.limits(role)["Max file size"] == "0"])
+        session.expect("USER alice", "+OK...")
+        session.expect("PASS " + PASSWORD, "+OK...")
         for role in session.settled_roles():
-            with open("/proc/%d/limits" % role.pid, encoding="ascii") as file:
-                limits = {line[:26].strip(): line[26:].split()[0] for line in file}
+            limits = self.limits(role)
             self.assertEqual(limits["Max core file size"], "0", role)
             if role.pid != session.process.pid:
                 self.assertEqual(limits["Max processes"], "0", role)
+            if role.name in self.DATA and not common.SANITIZED:
+                self.assertEqual(limits["Max data size"], str(self.DATA[role.name]), role)
         session.quit()
 
     @unittest.skipUnless(AS_ROOT, "only root sees descriptors of the roles")

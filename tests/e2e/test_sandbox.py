@@ -164,6 +164,26 @@ class Sandbox(test_tls.TlsCase):
             self.assertEqual(left, common.mbox(MAIL[1:] if answer == "+OK..." else MAIL))
             shutil.rmtree(home)
 
+    # -- root's rights
+
+    @unittest.skipUnless(AS_ROOT, "only root has capabilities")
+    def test_monitor_sheds(self):
+        """A capability goes when no phase to come needs it."""
+        chown, setgid, setuid, chroot = (1 << number for number in (0, 6, 7, 18))
+        site = self.plain()
+        session = site.start()
+        session.greeting()
+
+        def held():
+            return session.roles()[0].capabilities
+        self.assertEqual(held(), chown | setgid | setuid | chroot)
+        session.expect("USER alice", "+OK...")
+        session.expect("PASS " + PASSWORD, "+OK...")
+        common.poll("CHOWN is gone: %#x" % held(), lambda: held() == setgid | setuid | chroot)
+        session.lines("UIDL")  # the digest helper is started as root all the same
+        session.expect("DELE 1", "+OK...")
+        session.quit()
+
     # -- what is left alone, and what is said
 
     @needs_filters
