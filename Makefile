@@ -145,6 +145,7 @@ FUZZ_S   ?= 60
 MAN5     = $(sort $(wildcard man/*.5))
 UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service systemd/*.slice systemd/*.timer))
 DROP_INS = $(sort $(wildcard systemd/drop-ins/*.conf))
+MAN7     = $(sort $(wildcard man/*.7))
 MAN8     = $(sort $(wildcard man/*.8))
 
 all: lib $(PROGRAMS)
@@ -253,10 +254,11 @@ COMPLETIONS = '$(DESTDIR)$(BASHCOMPDIR)/pop3admin' '$(DESTDIR)$(ZSHCOMPDIR)/_pop
 # The helpers' directory holds `empty`, the root directory of roles that need no file.
 install: $(if $(NOBUILD),,all)
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(HELPERDIR)/empty' \
-	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)'
+	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)'
 	$(INSTALL) -m 755 $(filter-out $(HELPERS),$(PROGRAMS)) '$(DESTDIR)$(SBINDIR)'
 	$(if $(HELPERS),$(INSTALL) -m 755 $(HELPERS) '$(DESTDIR)$(HELPERDIR)')
 	$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5')
+	$(if $(MAN7),$(INSTALL) -m 644 $(MAN7) '$(DESTDIR)$(MANDIR)/man7')
 	$(if $(MAN8),$(INSTALL) -m 644 $(MAN8) '$(DESTDIR)$(MANDIR)/man8')
 	$(INSTALL) -m 644 README.md DESIGN.md SECURITY.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
 	sed 's#@SBINDIR@#$(SBINDIR)#' packaging/pop3d-expire.cron > '$(DESTDIR)$(DOCDIR)/pop3d-expire.cron'
@@ -283,6 +285,7 @@ uninstall:
 	rm -f $(foreach p,$(notdir $(filter-out $(HELPERS),$(PROGRAMS))),'$(DESTDIR)$(SBINDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(HELPERS)),'$(DESTDIR)$(HELPERDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')
+	rm -f $(foreach p,$(notdir $(MAN7)),'$(DESTDIR)$(MANDIR)/man7/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
 	rm -f $(foreach p,README.md DESIGN.md SECURITY.md CHANGES.md LICENSE pop3d.conf \
 	  pop3d-expire.cron fail2ban-filter.conf fail2ban-jail.conf logcheck-rules,'$(DESTDIR)$(DOCDIR)/$(p)')

@@ -26,6 +26,8 @@ class Install(common.Case):
         for name, mode in (("sbin/pop3d", 0o755), ("sbin/pop3admin", 0o755),
                            ("libexec/pop3d/pop3d-digest", 0o755), ("libexec/pop3d/empty", 0o755),
                            ("share/man/man8/pop3d.8", 0o644),
+                           ("share/man/man7/pop3d-migrate.7", 0o644),
+                           ("share/bash-completion/completions/pop3admin", 0o644),
                            ("share/man/man5/pop3d.conf.5", 0o644),
                            ("share/doc/pop3d/pop3d-expire.cron", 0o644),
                            ("lib/systemd/system/pop3d-expire.timer", 0o644),
