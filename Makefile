@@ -260,7 +260,7 @@ install: $(if $(NOBUILD),,all)
 	$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5')
 	$(if $(MAN7),$(INSTALL) -m 644 $(MAN7) '$(DESTDIR)$(MANDIR)/man7')
 	$(if $(MAN8),$(INSTALL) -m 644 $(MAN8) '$(DESTDIR)$(MANDIR)/man8')
-	$(INSTALL) -m 644 README.md DESIGN.md SECURITY.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
+	$(INSTALL) -m 644 README.md DESIGN.md SECURITY.md CONTRIBUTING.md CHANGES.md LICENSE pop3d/pop3d.conf '$(DESTDIR)$(DOCDIR)'
 	sed 's#@SBINDIR@#$(SBINDIR)#' packaging/pop3d-expire.cron > '$(DESTDIR)$(DOCDIR)/pop3d-expire.cron'
 	chmod 644 '$(DESTDIR)$(DOCDIR)/pop3d-expire.cron'
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(SYSUSERSDIR)' '$(DESTDIR)$(TMPFILESDIR)'
@@ -287,7 +287,7 @@ uninstall:
 	rm -f $(foreach p,$(notdir $(MAN5)),'$(DESTDIR)$(MANDIR)/man5/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN7)),'$(DESTDIR)$(MANDIR)/man7/$(p)')
 	rm -f $(foreach p,$(notdir $(MAN8)),'$(DESTDIR)$(MANDIR)/man8/$(p)')
-	rm -f $(foreach p,README.md DESIGN.md SECURITY.md CHANGES.md LICENSE pop3d.conf \
+	rm -f $(foreach p,README.md DESIGN.md SECURITY.md CONTRIBUTING.md CHANGES.md LICENSE pop3d.conf \
 	  pop3d-expire.cron fail2ban-filter.conf fail2ban-jail.conf logcheck-rules,'$(DESTDIR)$(DOCDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(UNITS)),'$(DESTDIR)$(UNITDIR)/$(p)')
 	rm -f $(foreach p,$(notdir $(DROP_INS)),'$(DESTDIR)$(DOCDIR)/drop-ins/$(p)')
