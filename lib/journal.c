@@ -72,7 +72,7 @@ static uint64_t slot_wanted(const struct range *keep, size_t n, uint64_t off)
 int journal_expunge(int dir_fd, int fd, uint64_t off, struct range *keep, size_t n, uint64_t end,
 		    bool *committed, struct pop_why *why)
 {
-	bool decided, *done = committed ? committed : &decided;
+	bool decided = false, *done = committed ? committed : &decided;
 	struct work w = { .fd = fd, .j = { .dir_fd = dir_fd, .fd = -1 } };
 	struct range late;
 	struct stat st;
