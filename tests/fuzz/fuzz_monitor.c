@@ -286,6 +286,8 @@ static void set_conf(struct conf *conf, uint8_t how)
 			       .tls_certificate = how & WITH_TLS ? paths[2] : none,
 			       .tls_key = how & WITH_TLS ? paths[3] : none,
 			       .tls_client_ca = none,
+			       .gssapi_keytab = none,
+			       .oauth_verifier = none,
 			       .cleartext_login = CLEARTEXT_LOCAL,
 			       .auth_mechanisms = 255,
 			       .apop = how & WITH_APOP,
