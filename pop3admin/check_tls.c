@@ -446,12 +446,12 @@ int cmd_tls_check(struct admin *a)
 
 static void find(void *ctx, struct admin *a, const struct look *l, int64_t now)
 {
+	(void)a;
 	(void)now;
 	for (size_t i = 0; i < l->n_errors; i++)
 		finding(ctx, l->file, "see pop3admin tls check", "%s", l->errors[i]);
 	for (size_t i = 0; i < l->n_warnings; i++)
-		if (!a->out.json)
-			printf("  note: %s: %s\n", l->file, l->warnings[i]);
+		note(ctx, "%s: %s", l->file, l->warnings[i]);
 }
 
 void check_certificates(struct findings *f)

@@ -6,10 +6,27 @@
  */
 #include "doctor.h"
 
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include "term.h"
 #include "users.h"
+
+void note(const struct findings *f, const char *fmt, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list ap;
+
+	if (f->a->out.json)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fputs("  note: ", f->a->out.file);
+	out_visible(f->a->out.file, text);
+	putc('\n', f->a->out.file);
+}
 
 /* One look, under its heading; people are told what was well, too. */
 static void look(struct findings *f, const char *heading, void (*check)(struct findings *f))

@@ -6,6 +6,9 @@
 
 #include "findings.h"
 
+/* cmd_doctor.c: tell people, not programs, what is no finding; control characters are made visible.
+ */
+void note(const struct findings *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* check_tls.c: every certificate's errors; its warnings are notes for people. */
 void check_certificates(struct findings *f);
 /* doctor_places.c: does anything listen on ports 110 and 995? */

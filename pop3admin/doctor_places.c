@@ -83,9 +83,9 @@ static int take_user(void *ctx, const struct user *entry)
 	    user_spec(m->f->a, entry, &spec, &why) < 0 || /* check_users() has told */
 	    stat(spec.path, &st) == 0 || errno != ENOENT)
 		return 0;
-	if (m->n++ < MISSING_SHOWN && !m->f->a->out.json)
-		printf("  note: %s: %s is not there: an empty maildrop until mail comes\n",
-		       entry->name, spec.path);
+	if (m->n++ < MISSING_SHOWN)
+		note(m->f, "%s: %s is not there: an empty maildrop until mail comes", entry->name,
+		     spec.path);
 	return 0;
 }
 
@@ -102,6 +102,6 @@ void check_maildrops(struct findings *f)
 		return; /* check_users() has told */
 	users_each(fd, take_user, NULL, &m);
 	close(fd);
-	if (m.n > MISSING_SHOWN && !f->a->out.json)
-		printf("  note: and %zu others\n", m.n - MISSING_SHOWN);
+	if (m.n > MISSING_SHOWN)
+		note(f, "and %zu others", m.n - MISSING_SHOWN);
 }

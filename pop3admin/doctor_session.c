@@ -341,8 +341,7 @@ void check_session(struct findings *f, const char *user, const char *password)
 	if (!user || f->count > before)
 		return;
 	if (f->a->conf.cleartext_login == CLEARTEXT_NO) {
-		if (!f->a->out.json)
-			puts("  note: cleartext_login = no: a login is not tried without TLS");
+		note(f, "cleartext_login = no: a login is not tried without TLS");
 		return;
 	}
 	one_talk(f, say_login, login);
