@@ -92,9 +92,15 @@ class Launchers(unittest.TestCase):
         self.assertRegex(text, r"(?m)^(<\d>)?login .*addr=127\.0\.0\.1 ")
         self.assertRegex(text, r"(?m)^(<\d>)?logout .*reason=quit")
 
+    def shipped(self, name, mode=0o644):
+        """The file of packaging/, inside, where the sources may not be seen."""
+        path = "/run/packaging/" + name
+        self.box.write(path, (PACKAGING / name).read_text(), mode)
+        return path
+
     def run_script(self, name, program):
         self.program(program)
-        log = self.launch(os.path.basename(program), str(PACKAGING / name / "run"))
+        log = self.launch(os.path.basename(program), self.shipped(name + "/run", 0o755))
         self.fetch("pop3://127.0.0.1/1")
         common.poll("the end is in the log", lambda: "reason=quit" in log.read_text())
         self.logged(log.read_text)
@@ -121,10 +127,10 @@ class Launchers(unittest.TestCase):
         self.assertIn("tls=TLSv1.3", self.journal())
 
     def test_inetd(self):
-        self.super_server("inetd", "-i", str(PACKAGING / "inetd.conf"))
+        self.super_server("inetd", "-i", self.shipped("inetd.conf"))
 
     def test_xinetd(self):
-        self.super_server("xinetd", "-dontfork", "-f", str(PACKAGING / "xinetd/pop3d"))
+        self.super_server("xinetd", "-dontfork", "-f", self.shipped("xinetd/pop3d"))
 
 
 if __name__ == "__main__":
