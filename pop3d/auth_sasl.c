@@ -145,7 +145,7 @@ static bool take_piece(struct auth *a, unsigned mechanism, unsigned part, struct
 		x->mechanism = mechanism;
 		x->no_response = part & SASL_NO_RESPONSE;
 	}
-	if (x->mechanism != mechanism || len > AUTH_RESPONSE_MAX - x->in_len)
+	if (!data || x->mechanism != mechanism || len > AUTH_RESPONSE_MAX - x->in_len)
 		return false;
 	memcpy(x->in + x->in_len, data, len);
 	x->in_len += len;

@@ -212,17 +212,19 @@ static int take_verdict(struct monitor *mon, struct ipc_msg *answer)
 static int take_refusal(struct monitor *mon, struct ipc_msg *answer)
 {
 	char name[USER_NAME_MAX + 1], note[POP_WHY_MAX];
+	const uint8_t *challenge;
 	struct ipc_msg m;
 	size_t len;
 
 	ipc_get_str(answer, name, sizeof(name));
 	ipc_get_str(answer, note, sizeof(note));
 	len = ipc_left(answer);
-	ipc_start(&m, IPC_SASL_ANSWER);
-	ipc_put_u8(&m, SASL_CHALLENGE);
-	ipc_put_raw(&m, ipc_get_raw(answer, len), len);
+	challenge = ipc_get_raw(answer, len);
 	if (ipc_end(answer) < 0)
 		return POP_E_CORRUPT;
+	ipc_start(&m, IPC_SASL_ANSWER);
+	ipc_put_u8(&m, SASL_CHALLENGE);
+	ipc_put_raw(&m, challenge, len);
 	mon->failures++;
 	if (note[0])
 		mon_log_error(mon, "%s", note);

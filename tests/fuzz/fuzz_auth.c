@@ -107,7 +107,7 @@ static void judge(const uint8_t *p, size_t len)
 {
 	MUST(len >= 2 && p[0] < VERDICT_N);
 	world.answers++;
-	world.refused += p[0] == VERDICT_AUTH;
+	world.refused += p[0] == VERDICT_AUTH && !(p[1] & CLOSE_TOLD);
 	if (p[0] == VERDICT_OK) {
 		uint32_t uid;
 
@@ -116,7 +116,7 @@ static void judge(const uint8_t *p, size_t len)
 		MUST(world.mechanism == SASL_EXTERNAL || judged_right > world.right_before);
 	}
 	if (p[0] == VERDICT_AUTH)
-		MUST(p[1] == (world.refused >= 3));
+		MUST((p[1] & CLOSE_IT) == (world.refused >= 3));
 }
 
 static void said(int fd, enum ipc_type type, const uint8_t *payload, size_t len, unsigned n_fds)
@@ -129,6 +129,8 @@ static void said(int fd, enum ipc_type type, const uint8_t *payload, size_t len,
 		judge(payload, len);
 	else if (type == IPC_AUTH_SASL_ANSWER && payload[0] == SASL_VERDICT)
 		judge(payload + 1, len - 1);
+	else if (type == IPC_AUTH_SASL_ANSWER && payload[0] == SASL_REFUSED)
+		world.refused++;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
