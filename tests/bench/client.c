@@ -55,9 +55,13 @@ static void one_rate_session(struct conn *c)
 	quit(c);
 }
 
-/* connect, USER, PASS, STAT, QUIT, end of file: n sessions by conc workers. */
+/*
+ * connect, USER, PASS, STAT, QUIT, end of file: n sessions by conc workers.  More than one are the
+ * users USER1 to USERc: two sessions on one maildrop would wait for each other, or be refused.
+ */
 static void run_rate(void)
 {
+	const char *user = opt.user;
 	double *ms = mmap(NULL, SESSIONS_MAX * sizeof(*ms), PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t start, ns;
@@ -70,6 +74,12 @@ static void run_rate(void)
 
 		if (fork() != 0)
 			continue;
+		if (opt.conc > 1) {
+			static char name[64];
+
+			snprintf(name, sizeof(name), "%s%u", user, w + 1);
+			opt.user = name;
+		}
 		for (unsigned i = w; i < opt.n; i += opt.conc) {
 			uint64_t t = now_ns();
 
@@ -354,7 +364,8 @@ static const struct {
 	const char *name, *help;
 	void (*run)(void);
 } scenarios[] = {
-	{ "rate", "n sessions (USER PASS STAT QUIT) by c workers", run_rate },
+	{ "rate", "n sessions (USER PASS STAT QUIT) by c workers, each a user of its own",
+	  run_rate },
 	{ "greeting", "n times connect to first octet", run_greeting },
 	{ "open", "n times login and STAT", run_open },
 	{ "whole", "n times login, STAT, LIST, UIDL", run_whole },
