@@ -12,7 +12,7 @@ import time
 
 import common
 import test_tls
-from common import HOSTNAME, WAIT
+from common import AS_ROOT, HOSTNAME, WAIT
 
 # The long run: POP3D_HANDSHAKES=1000
 HANDSHAKES = int(os.environ.get("POP3D_HANDSHAKES", "120"))
@@ -153,6 +153,31 @@ class Storm(test_tls.TlsCase):
             data = rest(end.recv(65536))
         end.sendall(data[:chosen.randrange(len(data))])
 
+    def settled(self, wanted):
+        """All processes of the server: as many as wanted, or as soon as no further one comes."""
+        if wanted:
+            return common.poll("%d processes: %s" % (wanted, self.living()), lambda: len(
+                self.living()) == wanted and self.living())
+        quiet = 0
+        found = self.living()
+        while quiet < 10:
+            time.sleep(0.05)
+            before, found = found, self.living()
+            quiet = quiet + 1 if found == before else 0
+        return found
+
+    @staticmethod
+    def living():
+        return [pid for pid in common.descendants_of(os.getpid()) if common.alive(pid)]
+
+    @staticmethod
+    def pss_kib(pids):
+        total = 0
+        for pid in pids:
+            with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        return total
+
     def test_broken_off_anywhere(self):
         """At random points, many at once, half by a reset: nothing is left, nothing grows."""
         site = self.open()
@@ -161,14 +186,24 @@ class Storm(test_tls.TlsCase):
         chosen = random.Random(17)
         self.stls(site).login(greeting=False).quit()
         kept = {path.name: path.stat().st_size for path in (site.top / "run").iterdir()}
+        sampled, processes = [], 0
         for _ in range(HANDSHAKES // AT_ONCE):
             ends = [self.start(*listeners[number % 2]) for number in range(AT_ONCE)]
             for end in ends:
                 self.break_off(end, made, chosen)
+            if AS_ROOT:
+                now = self.settled(processes)
+                processes = len(now)
+                sampled.append(self.pss_kib(now))
             for end in ends:
                 if chosen.random() < 0.5:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 end.close()
+        if os.environ.get("POP3D_HANDSHAKES"):
+            print("%d at once, %d processes, KiB of PSS in each round: %s" % (
+                AT_ONCE, processes, sampled), flush=True)
+        # the last round costs what the first one did; a tenth is for where they were broken off
+        self.assertTrue(all(0 < total < sampled[0] * 1.1 for total in sampled), sampled)
         self.connect(site).login().quit()
         site.check_quiet()  # no process, no lock
         self.assertEqual(common.children_of(os.getpid()), [])
