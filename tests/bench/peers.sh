@@ -1,9 +1,10 @@
 #!/bin/sh
 # peers.sh - other POP3 servers to measure beside, without installing them.
 #
-#   peers.sh fetch DIR         download popa3d, Dovecot and stunnel of Debian, unpack below DIR
+#   peers.sh fetch DIR         download Debian's servers, unpack them below DIR
 #   peers.sh conf DIR USERS    their configuration; USERS lines: name, maildrop (mbox or maildir)
-#   peers.sh run DIR CMD...    run CMD where the peers find their files
+#   peers.sh run DIR CMD...    run CMD where the peers find their files, and in $PEER_MAIL the mail
+#   peers.sh versions DIR      a line for each of them: package, version
 #
 # Needs root.  "run" makes a private mount namespace: the accounts, the mail and the programs of the
 # peers are seen by CMD and its children alone and vanish with them.  The machine's own passwd,
@@ -16,21 +17,30 @@ UID_BENCH=61110 # owns the mail
 HASH="\$5\$rounds=1000\$benchbenchbench\$"
 
 usage() {
-	sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
 	exit 64
 }
 
 fetch() {
 	if [ -x "$dir/root/usr/sbin/popa3d" ] && [ -x "$dir/root/usr/sbin/dovecot" ] &&
-		[ -x "$dir/root/usr/bin/stunnel4" ]; then
+		[ -x "$dir/root/usr/bin/stunnel4" ] && [ -e "$dir/others.deb/done" ]; then
 		return
 	fi
-	mkdir -p "$dir/deb" "$dir/root"
+	mkdir -p "$dir/deb" "$dir/root" "$dir/others.deb" "$dir/others"
 	(cd "$dir/deb" && apt-get download popa3d dovecot-core dovecot-pop3d liblua5.4-0 \
 		libexttextcat-2.0-0 stunnel4 libwrap0 >apt.log 2>&1) || { cat "$dir/deb/apt.log" >&2; exit 69; }
 	for deb in "$dir"/deb/*.deb; do
 		dpkg -x "$deb" "$dir/root"
 	done
+	# With their libraries, which nothing else is to find.
+	(cd "$dir/others.deb" && apt-get download mailutils-pop3d libmailutils9 mailutils-common \
+		libmu-dbm9 libkyotocabinet16v5 libmariadb3 libgsasl18 libntlm0 libpq5 libldap-2.5-0 \
+		libsasl2-2 libltdl7 solid-pop3d liblockfile1 >apt.log 2>&1) ||
+		{ cat "$dir/others.deb/apt.log" >&2; exit 69; }
+	for deb in "$dir"/others.deb/*.deb; do
+		dpkg -x "$deb" "$dir/others"
+	done
+	: >"$dir/others.deb/done"
 	# What only Dovecot needs lies beside it, where its run path looks.
 	cp -a "$dir"/root/usr/lib/*-linux-gnu/lib*.so.* "$dir/root/usr/lib/dovecot/"
 }
@@ -38,19 +48,20 @@ fetch() {
 accounts() {
 	hash=$(perl -e 'print crypt("bench", $ARGV[0])' "$HASH")
 	echo "$hash" >"$dir/hash"
-	grep -vE '^(popa3d|dovecot|dovenull|pop3bench):' /etc/passwd >"$dir/passwd"
-	cat >>"$dir/passwd" <<-END
+	grep -vE '^(popa3d|dovecot|dovenull|spop3d|pop3bench):' /etc/passwd >"$dir/etc/passwd"
+	cat >>"$dir/etc/passwd" <<-END
 	popa3d:x:61113:61113::/var/lib/popa3d:/usr/sbin/nologin
 	dovecot:x:61114:61114::/nonexistent:/usr/sbin/nologin
 	dovenull:x:61115:61115::/nonexistent:/usr/sbin/nologin
+	spop3d:x:61116:61116::/nonexistent:/usr/sbin/nologin
 	END
-	grep -vE '^(popa3d|dovecot|dovenull|pop3bench):' /etc/group >"$dir/group"
-	printf '%s\n' popa3d:x:61113: dovecot:x:61114: dovenull:x:61115: \
-		"pop3bench:x:$UID_BENCH:" >>"$dir/group"
-	(umask 077 && : >"$dir/shadow" && : >"$dir/dovecot-users")
+	grep -vE '^(popa3d|dovecot|dovenull|spop3d|pop3bench):' /etc/group >"$dir/etc/group"
+	printf '%s\n' popa3d:x:61113: dovecot:x:61114: dovenull:x:61115: spop3d:x:61116: \
+		"pop3bench:x:$UID_BENCH:" >>"$dir/etc/group"
+	(umask 077 && : >"$dir/etc/shadow" && : >"$dir/dovecot-users")
 	while read -r name kind; do
-		echo "$name:x:$UID_BENCH:$UID_BENCH::/nonexistent:/usr/sbin/nologin" >>"$dir/passwd"
-		echo "$name:$hash:19000:0:99999:7:::" >>"$dir/shadow"
+		echo "$name:x:$UID_BENCH:$UID_BENCH::/nonexistent:/usr/sbin/nologin" >>"$dir/etc/passwd"
+		echo "$name:$hash:19000:0:99999:7:::" >>"$dir/etc/shadow"
 		case $kind in
 		mbox) loc="mbox:$dir/dovecot/home/$name:INBOX=$dir/dovecot/mail/$name" ;;
 		*) loc="maildir:$dir/dovecot/maildir/$name" ;;
@@ -144,10 +155,12 @@ stunnel_conf() {
 
 conf() {
 	port=${DOVECOT_PORT:-1510}
-	mkdir -p "$dir/popa3d/mail" "$dir/varlib/popa3d" "$dir/pam.d"
+	mkdir -p "$dir/popa3d/mail" "$dir/varlib/popa3d" "$dir/etc/pam.d"
 	accounts "$1"
-	cp /etc/pam.d/* "$dir/pam.d/"
-	cp "$dir/root/etc/pam.d/popa3d" "$dir/pam.d/"
+	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/"
+	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/gnu-mailutils"
+	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/solid-pop3d"
+	cp "$dir/others/etc/spop3d.conf" "$dir/etc/"
 	certificate
 	dovecot_conf dovecot "$port" 0 no
 	dovecot_conf dovecot-tls 0 $((port + 1)) yes
@@ -159,15 +172,18 @@ in_namespace() {
 	export dir
 	# shellcheck disable=SC2016
 	exec unshare -m --propagation private sh -eu -c '
-		mount --bind "$dir/passwd" /etc/passwd
-		mount --bind "$dir/group" /etc/group
-		mount --bind "$dir/shadow" /etc/shadow
-		mount --bind "$dir/pam.d" /etc/pam.d
+		mount -t overlay -o "lowerdir=$dir/etc:/etc" overlay /etc
 		mount --bind "$dir/varlib" /var/lib
-		mount --bind "$dir/popa3d/mail" /var/mail
+		mount --bind "${PEER_MAIL:-$dir/popa3d/mail}" /var/mail
 		mount --bind "$dir/root/usr/lib/dovecot" /usr/lib/dovecot
-		unset dir
+		unset dir PEER_MAIL
 		exec "$@"' sh "$@"
+}
+
+versions() {
+	for deb in "$dir"/deb/*.deb "$dir"/others.deb/*.deb; do
+		dpkg-deb -W --showformat '${Package} ${Version}\n' "$deb"
+	done
 }
 
 [ $# -ge 2 ] || usage
@@ -178,6 +194,7 @@ case $verb in
 fetch) fetch ;;
 conf) conf "$1" ;;
 run) in_namespace "$@" ;;
+versions) versions ;;
 clean) rmdir /usr/lib/dovecot 2>/dev/null || : ;;
 *) usage ;;
 esac

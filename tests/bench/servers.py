@@ -206,6 +206,36 @@ class Popa3d(Launched):
         return (f"{HERE}/peers.sh", "run", self.work)
 
 
+class Other(Launched):
+    """One more that inetd starts, with its own libraries and maildrops."""
+
+    program, options = "", ()
+
+    def command(self):
+        return [f"{self.work}/others/usr/sbin/{self.program}", *self.options]
+
+    @property
+    def wrapper(self):
+        libs = glob.glob(f"{glob.escape(self.work)}/others/usr/lib/*-linux-gnu*")
+        return ("env", f"PEER_MAIL={self.home}/mail", f"LD_LIBRARY_PATH={':'.join(libs)}",
+                f"{HERE}/peers.sh", "run", self.work)
+
+
+class Mailutils(Other):
+    name = "mailutils"
+    program, options = "pop3d", ("--inetd",)
+
+
+class SolidPop3d(Other):
+    name = "solid-pop3d"
+    program = "solid-pop3d"
+
+    def __init__(self, work, build):
+        super().__init__(work, build)
+        # Its dotlocks are made by a program with group mail, which is not installed here.
+        os.chmod(f"{self.home}/mail", 0o1777)
+
+
 class StunnelEach(Popa3d):
     """stunnel started for each connection, which starts popa3d."""
 
@@ -321,4 +351,4 @@ def prepare_peers(work):
         subprocess.run([f"{HERE}/peers.sh", *verb], check=True)
 
 
-ALL = (Pop3d, Popa3d, Dovecot, Floor, Pop3dTls, StunnelEach, DovecotTls, Stunnel)
+ALL = (Pop3d, Popa3d, Dovecot, Mailutils, SolidPop3d, Floor, Pop3dTls, StunnelEach, DovecotTls, Stunnel)
