@@ -182,6 +182,7 @@ in_namespace() {
 
 versions() {
 	for deb in "$dir"/deb/*.deb "$dir"/others.deb/*.deb; do
+		# shellcheck disable=SC2016
 		dpkg-deb -W --showformat '${Package} ${Version}\n' "$deb"
 	done
 }
