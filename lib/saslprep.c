@@ -4,16 +4,11 @@
  * Runs in:  session and auth, on what the client sent; pop3admin, on new passwords.
  * Trusts:   nothing.
  */
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "saslprep.h"
+#include "saslprep_impl.h"
 #include "utf8.h"
-
-struct range {
-	uint32_t first, last;
-};
 
 /* RFC 3454, table B.1 */
 static const struct range to_nothing[] = {
@@ -34,14 +29,13 @@ static const struct range prohibited[] = {
 	{ 0xE0020, 0xE007F }, { 0xF0000, 0xFFFFD }, { 0x100000, 0x10FFFD },
 };
 
-static bool within(const struct range *r, size_t n, uint32_t c)
+bool saslprep_within(const struct range *r, size_t n, uint32_t c)
 {
 	for (size_t i = 0; i < n; i++)
 		if (c >= r[i].first && c <= r[i].last)
 			return true;
 	return false;
 }
-#define WITHIN(table, c) within(table, sizeof(table) / sizeof((table)[0]), c)
 
 int saslprep(const char *text, size_t len, char *out, size_t size)
 {
@@ -72,5 +66,5 @@ int saslprep(const char *text, size_t len, char *out, size_t size)
 		len -= n;
 	}
 	out[used] = '\0';
-	return (int)used;
+	return saslprep_bidi_ok(out, used) ? (int)used : POP_E_SYNTAX;
 }

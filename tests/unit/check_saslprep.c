@@ -14,6 +14,24 @@ static const struct row {
 	{ "user", "user" },
 	{ "USER", "USER" },
 	{ "\x07", NULL },
+	{ "\xD8\xA7"
+	  "1",
+	  NULL },
+	/* both directions of writing, RFC 3454 section 6 */
+	{ "\xD8\xA7"
+	  "1\xD8\xA8",
+	  "\xD8\xA7"
+	  "1\xD8\xA8" },
+	{ "\xD7\xA9\xD7\x9C\xD7\x95\xD7\x9D", "\xD7\xA9\xD7\x9C\xD7\x95\xD7\x9D" },
+	{ "\xD7\xA9 !\xF0\x9F\x94\x91 \xD7\x9D", "\xD7\xA9 !\xF0\x9F\x94\x91 \xD7\x9D" },
+	{ "1\xD8\xA7", NULL },
+	{ "\xD8\xA7 ", NULL },
+	{ "\xD8\xA7\xC2\xAD", "\xD8\xA7" }, /* the last one that is left */
+	{ "\xD8\xA7"
+	  "a\xD8\xA8",
+	  NULL },
+	{ "\xD8\xA7\xE4\xB8\xAD\xD8\xA8", NULL },
+	{ "a\xD8\xA7", NULL },
 	/* mapped */
 	{ "", "" },
 	{ "a\xC2\xA0z", "a z" },
