@@ -6,11 +6,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "certs.h"
+#include "date.h"
 #include "fsutil.h"
 
 static int parse_all(struct cert_chain *chain, BIO *bio, struct pop_why *why)
@@ -75,7 +75,8 @@ static int seconds_of(const ASN1_TIME *t, int64_t *out)
 
 	if (!t || ASN1_TIME_to_tm(t, &tm) != 1)
 		return POP_E_CORRUPT;
-	*out = (int64_t)timegm(&tm);
+	*out = date_days(tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday) * 86400 + tm.tm_hour * 3600 +
+	       tm.tm_min * 60 + tm.tm_sec;
 	return 0;
 }
 
@@ -89,16 +90,13 @@ int cert_dates(X509 *cert, int64_t *not_before_s, int64_t *not_after_s)
 int cert_check_dates(X509 *cert, int64_t now_s, struct pop_why *why)
 {
 	int64_t from, until;
-	time_t t;
-	struct tm tm;
-	char text[32];
+	char text[DATE_TIME_LEN + 1];
 
 	if (cert_dates(cert, &from, &until) < 0)
 		return pop_why(why, POP_E_TIME, "has dates that cannot be read");
 	if (now_s >= from && now_s <= until)
 		return 0;
-	t = (time_t)(now_s < from ? from : until);
-	if (!gmtime_r(&t, &tm) || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+	if (date_time_format(now_s < from ? from : until, text) < 0)
 		text[0] = '\0';
 	return pop_why(why, POP_E_TIME, now_s < from ? "is not valid before %s" : "expired on %s",
 		       text);

@@ -1,7 +1,7 @@
 /*
- * date.c - days as administrators write them.
+ * date.c - days as administrators write them, and moments.
  *
- * Runs in:  auth, pop3admin.
+ * Runs in:  auth, tls, pop3admin.
  * Trusts:   nothing.
  */
 #include <stdbool.h>
@@ -9,6 +9,10 @@
 
 #include "date.h"
 #include "num.h"
+
+#define A_DAY	 86400
+#define EARLIEST (-62167219200) /* the first second of the year 0 */
+#define LATEST	 253402300799	/* the last one of 9999 */
 
 /*
  * Not by timegm() and gmtime_r(): those of glibc read /etc/localtime, which a
@@ -58,14 +62,20 @@ int date_parse(const char *s, size_t len, int64_t *seconds)
 	    num_parse(s + 8, 2, 31, &day) < 0 || year < 1970 ||
 	    !date_exists((int)year, (int)month, (int)day))
 		return POP_E_SYNTAX;
-	*seconds = date_days((int)year, (int)month, (int)day) * 86400;
+	*seconds = date_days((int)year, (int)month, (int)day) * A_DAY;
 	return 0;
+}
+
+/* Of the epoch; rounded down before it, too. */
+static int64_t days_of(int64_t seconds)
+{
+	return (seconds - (seconds < 0 ? A_DAY - 1 : 0)) / A_DAY;
 }
 
 void date_format(int64_t seconds, char out[DATE_LEN + 1])
 {
-	int64_t days = seconds / 86400;
-	int year = 1970 + (int)(days / 366), month = 1;
+	int64_t days = days_of(seconds);
+	int year = days < 0 ? (int)(days / 365) + 1969 : (int)(days / 366) + 1970, month = 1;
 
 	while (year < 9999 && days_to_year(year + 1) <= days)
 		year++;
@@ -73,4 +83,17 @@ void date_format(int64_t seconds, char out[DATE_LEN + 1])
 		month++;
 	snprintf(out, DATE_LEN + 1, "%04u-%02u-%02u", (unsigned)year % 10000, (unsigned)month % 100,
 		 (unsigned)(days - date_days(year, month, 1) + 1) % 100);
+}
+
+int date_time_format(int64_t seconds, char out[DATE_TIME_LEN + 1])
+{
+	unsigned second;
+
+	if (seconds < EARLIEST || seconds > LATEST)
+		return POP_E_RANGE;
+	date_format(seconds, out);
+	second = (unsigned)(seconds - days_of(seconds) * A_DAY);
+	snprintf(out + DATE_LEN, DATE_TIME_LEN + 1 - DATE_LEN, "T%02u:%02u:%02uZ",
+		 second / 3600 % 24, second / 60 % 60, second % 60);
+	return 0;
 }

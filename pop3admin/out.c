@@ -6,12 +6,12 @@
  *           octet, and must neither break the JSON nor drive the terminal.
  */
 #include "out.h"
+#include "date.h"
 #include "err.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ROWS_MEASURED 512 /* rows that decide the widths; later ones are printed at once */
@@ -333,16 +333,12 @@ void out_words(struct out *o, const char *key, const char *words)
 
 void out_time(struct out *o, const char *key, int64_t seconds)
 {
-	time_t t = (time_t)seconds;
-	struct tm tm;
-	char text[64];
+	char text[DATE_TIME_LEN + 1];
 
-	if (t != seconds || !gmtime_r(&t, &tm) ||
-	    !strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm)) {
+	if (date_time_format(seconds, text) < 0)
 		out_null(o, key);
-		return;
-	}
-	out_str(o, key, text);
+	else
+		out_str(o, key, text);
 }
 
 void out_array_begin(struct out *o, const char *key)

@@ -3,6 +3,7 @@
  * of them counts; the dates they are made of.
  */
 #include <string.h>
+#include <time.h>
 
 #include "date.h"
 #include "mbox_from.h"
@@ -190,6 +191,36 @@ START_TEST(dates)
 }
 END_TEST
 
+/* Moments, as the C library writes them; before the epoch, too. */
+START_TEST(moments)
+{
+	const int64_t first = -62167219200, last = 253402300799;
+	char text[DATE_TIME_LEN + 1], wanted[64];
+	struct tm tm;
+	time_t t;
+
+	for (int64_t s = first; s <= last; s += 100000000 - 12345) {
+		t = (time_t)s;
+		ck_assert_ptr_nonnull(gmtime_r(&t, &tm));
+		snprintf(wanted, sizeof(wanted), "%04d-%02d-%02dT%02d:%02d:%02dZ",
+			 tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+			 tm.tm_sec);
+		ck_assert_int_eq(date_time_format(s, text), 0);
+		ck_assert_str_eq(text, wanted);
+	}
+	ck_assert_int_eq(date_time_format(-1, text), 0);
+	ck_assert_str_eq(text, "1969-12-31T23:59:59Z");
+	ck_assert_int_eq(date_time_format(first, text), 0);
+	ck_assert_str_eq(text, "0000-01-01T00:00:00Z");
+	ck_assert_int_eq(date_time_format(last, text), 0);
+	ck_assert_str_eq(text, "9999-12-31T23:59:59Z");
+	ck_assert_int_eq(date_time_format(first - 1, text), POP_E_RANGE);
+	ck_assert_int_eq(date_time_format(last + 1, text), POP_E_RANGE);
+	ck_assert_int_eq(date_time_format(INT64_MIN, text), POP_E_RANGE);
+	ck_assert_int_eq(date_time_format(INT64_MAX, text), POP_E_RANGE);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("user_options");
@@ -200,6 +231,7 @@ int main(void)
 	tcase_add_loop_test(tc, counts, 0, N_ELEMS(count_rows));
 	tcase_add_loop_test(tc, from_date, 0, N_ELEMS(from_rows));
 	tcase_add_test(tc, dates);
+	tcase_add_test(tc, moments);
 	suite_add_tcase(s, tc);
 	return scratch_run(s);
 }
