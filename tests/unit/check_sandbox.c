@@ -606,6 +606,26 @@ static int outcome_of(enum sandbox who, const struct attempt *a)
 	return WIFSIGNALED(status) ? 100 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* A kernel that runs the code of one architecture alone has no call of another: whoever makes
+ * one dies of the attempt, in a sandbox or not. */
+static bool other_arch_is_there(void)
+{
+	const struct rlimit none = { 0, 0 };
+	pid_t pid;
+	int status;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		setrlimit(RLIMIT_CORE, &none);
+		try_other_arch();
+		syscall(__NR_exit_group, 0);
+	}
+	ck_assert_int_gt(pid, 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return !WIFSIGNALED(status) || WTERMSIG(status) != SIGSEGV;
+}
+
 static void start_sibling(void)
 {
 	sibling = fork();
@@ -619,11 +639,12 @@ START_TEST(refusals)
 {
 	enum sandbox who = (enum sandbox)_i;
 	unsigned bit = 1U << who;
+	bool other_arch = other_arch_is_there();
 
 	start_sibling();
 	for (size_t i = 0; i < N_ELEMS(attempts); i++) {
 		const struct attempt *a = &attempts[i];
-		int got;
+		int got, killed = a->make == try_other_arch && !other_arch ? SIGSEGV : SIGSYS;
 
 		/* a file of its own: a lock would stay with it */
 		fd = memfd_create("check", 0);
@@ -639,8 +660,8 @@ START_TEST(refusals)
 			ck_assert_msg(got == MADE || got == HEARD, "%s: %s: outcome %d", names[who],
 				      a->name, got);
 		else
-			ck_assert_msg(got == 100 + SIGSYS, "%s: %s: outcome %d, not SIGSYS",
-				      names[who], a->name, got);
+			ck_assert_msg(got == 100 + killed, "%s: %s: outcome %d, not signal %d",
+				      names[who], a->name, got, killed);
 	}
 	kill(sibling, SIGKILL);
 	waitpid(sibling, NULL, 0);
