@@ -5,19 +5,27 @@ import hashlib
 import itertools
 import json
 import os
+import random
+import struct
 
 import common
+import test_oauth
 import test_tls
-from common import PASSWORD
+from common import AS_ROOT, PASSWORD
 from test_tls import Client, context
 
-MAIL = [common.simple_message(1), common.simple_message(2)]
+UTF8 = "From: a@example.org\nSubject: Grüße\n\nbody\n".encode()
+MAIL = [common.simple_message(1), common.simple_message(2), UTF8]
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS",
-              "SCRAM-SHA-256-PLUS", "EXTERNAL")
+              "SCRAM-SHA-256-PLUS", "EXTERNAL", "OAUTHBEARER", "XOAUTH2", "GSSAPI")
+KERBEROS = (common.BUILD / "pop3d/pop3d-gssapi").exists()
 SETTINGS = {
     "tls": (False, True),
-    "auth_mechanisms": ("PLAIN LOGIN SCRAM-SHA-256", "CRAM-MD5 SCRAM-SHA-256-PLUS",
-                        " ".join(MECHANISMS)),
+    "auth_mechanisms": ("PLAIN LOGIN SCRAM-SHA-256 XOAUTH2",
+                        "CRAM-MD5 SCRAM-SHA-256-PLUS OAUTHBEARER GSSAPI", " ".join(MECHANISMS)),
+    "oauth": (False, True),
+    "gssapi": (False, True) if KERBEROS else (False,),
+    "utf8_fallback": ("passthrough", "surrogate", "refuse"),
     "cleartext_login": ("local", "no"),
     "apop": ("no", "yes"),
     "utf8_user": ("yes", "no"),
@@ -28,6 +36,33 @@ SETTINGS = {
                (30, 100, 20, 10, "login_delay=0 expire=never"),
                (0, 100, 20, 3, "login_delay=60 expire=5")),
 }
+
+
+# A verifier to which every token is alice's
+VERIFIER = "#!/bin/sh\ncat >/dev/null\necho +alice\n"
+
+
+def keytab():
+    """A key for pop/localhost, as MIT's kadmin would write it: no KDC is needed to be asked."""
+    def counted(octets):
+        return struct.pack(">H", len(octets)) + octets
+    entry = struct.pack(">H", 2) + b"".join(map(counted, (b"POP3D.TEST", b"pop", b"localhost")))
+    entry += struct.pack(">IIBH", 1, 0, 1, 18) + counted(bytes(range(32))) + struct.pack(">I", 1)
+    return b"\5\2" + struct.pack(">i", len(entry)) + entry
+
+
+def every_pair(whole):
+    """A part of all combinations in which every pair of two settings' values is."""
+    def pairs(values):
+        return set(itertools.combinations(enumerate(map(str, values)), 2))
+    chosen = random.Random(6856)
+    missing = set().union(*map(pairs, whole))
+    while missing:
+        best = max(chosen.sample(whole, min(len(whole), 60)),
+                   key=lambda values: len(missing & pairs(values)))
+        if missing & pairs(best):
+            missing -= pairs(best)
+            yield best
 
 
 class Plain:
@@ -107,6 +142,11 @@ class Truth(test_tls.TlsCase):
             else:
                 self.no(client, "AUTH " + name)
 
+    def try_kerberos(self, client, words):
+        """The helper is there, with a key: it reads the token, which is none."""
+        if "GSSAPI" in words.get("SASL", []):
+            self.assertIn(b"[AUTH]", self.no(client, "AUTH GSSAPI " + test_oauth.b64(b"x")))
+
     def try_pipelining(self, client, words):
         self.assertIn("PIPELINING", words)
         client.send(b"LANG en\r\nNOSUCH\r\nLANG *\r\n")
@@ -154,8 +194,8 @@ class Truth(test_tls.TlsCase):
     def before(self, site, how):
         client = self.connect_to(site, how)
         words = self.capabilities(client)
-        for attempt in (self.try_user, self.try_mechanisms, self.try_pipelining,
-                        self.try_languages, self.try_utf8_names, self.try_codes, self.try_states):
+        for attempt in (self.try_user, self.try_mechanisms, self.try_kerberos,
+                        self.try_pipelining, self.try_languages, self.try_utf8_names, self.try_codes, self.try_states):
             attempt(client, words)
         self.assertEqual(self.capabilities(client), words)
         self.try_stls(site, client, words, how)
@@ -171,7 +211,12 @@ class Truth(test_tls.TlsCase):
     # -- after it
 
     def log_in(self, client, words, site):
-        """By what is announced; None: nothing that a password alone can use."""
+        """By what is announced; None: nothing that a password or a token alone can use."""
+        offered = words.get("SASL", [])
+        if "OAUTHBEARER" in offered:
+            return client.ask("AUTH OAUTHBEARER " + test_oauth.bearer("token"))
+        if "XOAUTH2" in offered:
+            return client.ask("AUTH XOAUTH2 " + test_oauth.xoauth2("token"))
         if "USER" in words:
             client.ask("USER alice")
             return client.ask("PASS " + PASSWORD)
@@ -199,14 +244,32 @@ class Truth(test_tls.TlsCase):
         for command in "USER alice", "AUTH PLAIN", "UTF8", "STLS", "APOP a b":
             self.no(client, command)
         self.yes(client, "LANG en")
-        self.assertEqual(len(client.lines("UIDL")), 2)
+        self.assertEqual(len(client.lines("UIDL")), 3)
         client.lines("TOP 1 0")
+        self.assertEqual(self.top_utf8(client), {
+            "passthrough": "Subject: Grüße", "surrogate": "Subject: =?UTF-8?B?",
+            "refuse": "-ERR [UTF8]"}[site.options["utf8_fallback"]])
         client.quit()
-        # the delay is kept as announced
+        # the delay is kept as announced, and UTF8 does what it is for
         client = self.connect_to(site, how)
+        self.yes(client, "UTF8")
         answer = self.log_in(client, words, site)
         self.assertEqual(answer.startswith(b"-ERR [LOGIN-DELAY]"), delay > 0, answer)
+        if delay == 0:
+            self.assertEqual(self.top_utf8(client), "Subject: Grüße")
         client.quit()
+
+    def top_utf8(self, client):
+        """What comes of the message with UTF-8 in its subject: that line's start, or the refusal."""
+        client.send(b"TOP 3 0\r\n")
+        line = client.line().decode()
+        if line.startswith("-ERR"):
+            return line[:len("-ERR [UTF8]")]
+        subject = ""
+        while line != ".\r\n":
+            line = client.line().decode()
+            subject = line.strip() if line.startswith("Subject: ") else subject
+        return subject.partition("?B?")[0] + ("?B?" if "?B?" in subject else "")
 
     def promise(self, words, name, own, none):
         """Before a login: what holds for everybody, with USER where users differ."""
@@ -221,6 +284,14 @@ class Truth(test_tls.TlsCase):
             self.assertEqual(got[1:], [])
             self.assertEqual(value, own)
 
+    def offers(self, words, setting, how):
+        """Tokens as passwords in clear, with a verifier; Kerberos anywhere, with a keytab."""
+        named, offered = setting["auth_mechanisms"].split(), words.get("SASL", [])
+        clear = how != "plain" or setting["cleartext_login"] == "local"
+        for name, there in (("OAUTHBEARER", setting["oauth"] and clear),
+                            ("XOAUTH2", setting["oauth"] and clear), ("GSSAPI", setting["gssapi"])):
+            self.assertEqual(name in offered, name in named and there, name)
+
     def combination(self, site, authority, setting):
         delay, delay_max, expire, expire_min, options = setting["limits"]
         chain, key = authority
@@ -228,8 +299,10 @@ class Truth(test_tls.TlsCase):
             tls_certificate=chain if setting["tls"] else None,
             tls_key=key if setting["tls"] else None, login_delay=delay, login_delay_max=delay_max,
             expire=expire, expire_min=expire_min,
+            oauth_verifier=self.verifier if setting["oauth"] else None,
+            gssapi_keytab=self.keytab if setting["gssapi"] else None,
             **{name: setting[name] for name in ("auth_mechanisms", "cleartext_login", "apop",
-                                                "utf8_user")})
+                                                "utf8_user", "utf8_fallback")})
         site.lines["alice"] = self.entry + " " + options
         site.write_users()
         shown = json.loads(site.admin("-j", "user", "show", "alice"))
@@ -240,12 +313,20 @@ class Truth(test_tls.TlsCase):
                     login.unlink()
                 words = self.before(site, how)
                 self.assertEqual("STLS" in words, setting["tls"] and how == "plain")
+                self.offers(words, setting, how)
                 self.promise(words, "EXPIRE", shown["expire"], "NEVER")
                 self.promise(words, "LOGIN-DELAY", shown["login_delay"], "0")
                 self.after(site, how, words, shown["login_delay"], shown["expire"])
 
     def test_combinations(self):
-        site = self.open(auth_failure_delay=0)
+        site = self.open(auth_failure_delay=0, oauth_user=test_oauth.OAUTH_UID)
+        if AS_ROOT:  # the verifier is nobody of ours, and must get at its program
+            site.top.chmod(0o755)
+        self.verifier, self.keytab = site.top / "etc/verifier", site.top / "etc/keytab"
+        self.verifier.write_text(VERIFIER)
+        self.verifier.chmod(0o755)
+        self.keytab.write_bytes(keytab())
+        self.keytab.chmod(0o600)
         site.add_user("alice", messages=MAIL)
         secrets = PASSWORD.encode()
         site.configure(auth_mechanisms=" ".join(MECHANISMS))
@@ -254,9 +335,9 @@ class Truth(test_tls.TlsCase):
                       if line.startswith("alice:")][0]
         authority = (site.options["tls_certificate"], site.options["tls_key"])
         whole = list(itertools.product(*SETTINGS.values()))
-        # a part of them that has nearly every pair of values
-        step = 1 if os.environ.get("POP3D_CAPA_ALL") else 17
-        for values in whole[::step]:
+        # The long run: POP3D_CAPA_ALL=1, or another number n for every n-th of them
+        step = int(os.environ.get("POP3D_CAPA_ALL", "0"))
+        for values in whole[::step] if step else every_pair(whole):
             self.combination(site, authority, dict(zip(SETTINGS, values)))
 
 
