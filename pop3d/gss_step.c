@@ -79,18 +79,20 @@ static int acquire(struct judgement *j)
 }
 
 /*
- * The TLS connection that we know: a client that has bound its context to one must
- * have meant this one.  Libraries that refuse clients without are not asked.
+ * The TLS connection that we know, by one of its names: a client that has bound its
+ * context to a connection must have meant this one.  Libraries that refuse clients
+ * without are not asked.
  */
-static gss_channel_bindings_t
-bindings_of(const struct auth *a, struct gss_channel_bindings_struct *b, char text[BOUND_MAX])
+static gss_channel_bindings_t bindings_of(const struct auth *a, unsigned kind,
+					  struct gss_channel_bindings_struct *b,
+					  char text[BOUND_MAX])
 {
 #ifdef GSS_C_CHANNEL_BOUND_FLAG
-	bool exporter = a->tls.kinds & BINDING_EXPORTER;
+	bool exporter = kind == BINDING_EXPORTER;
 	size_t len = exporter ? IPC_BINDING_LEN : IPC_UNIQUE_LEN;
 	int n = snprintf(text, BOUND_MAX, "%s", exporter ? "tls-exporter:" : "tls-unique:");
 
-	if (a->tls.kinds == BINDING_NONE)
+	if (kind == BINDING_NONE)
 		return GSS_C_NO_CHANNEL_BINDINGS;
 	memcpy(text + n, exporter ? a->tls.binding : a->tls.unique, len);
 	memset(b, 0, sizeof(*b));
@@ -99,10 +101,40 @@ bindings_of(const struct auth *a, struct gss_channel_bindings_struct *b, char te
 	return b;
 #else
 	(void)a;
+	(void)kind;
 	(void)b;
 	(void)text;
 	return GSS_C_NO_CHANNEL_BINDINGS;
 #endif
+}
+
+static OM_uint32 accept_by(const struct auth *a, unsigned kind, gss_buffer_t in, gss_buffer_t out,
+			   OM_uint32 *minor)
+{
+	struct gss_channel_bindings_struct bound;
+	char text[BOUND_MAX];
+
+	return gss_accept_sec_context(minor, &gss.context, gss.cred, in,
+				      bindings_of(a, kind, &bound, text), NULL, NULL, out, NULL,
+				      NULL, NULL);
+}
+
+/* A token does not say which name of the connection it means: on TLS 1.2 there may be two. */
+static OM_uint32 accept_token(const struct auth *a, gss_buffer_t in, gss_buffer_t out,
+			      OM_uint32 *minor)
+{
+	unsigned kinds = a->tls.kinds;
+	bool again =
+		gss.context == GSS_C_NO_CONTEXT && kinds == (BINDING_EXPORTER | BINDING_UNIQUE);
+	OM_uint32 major, ignored;
+
+	major = accept_by(a, kinds & BINDING_EXPORTER ? BINDING_EXPORTER : kinds, in, out, minor);
+	if (GSS_ROUTINE_ERROR(major) != GSS_S_BAD_BINDINGS || !again)
+		return major;
+	gss_release_buffer(&ignored, out);
+	if (gss.context != GSS_C_NO_CONTEXT)
+		gss_delete_sec_context(&ignored, &gss.context, GSS_C_NO_BUFFER);
+	return accept_by(a, BINDING_UNIQUE, in, out, minor);
 }
 
 /* A name as text, "alice@EXAMPLE.ORG"; false where it is none of ours. */
@@ -171,15 +203,11 @@ static enum ipc_sasl_kind offer_no_layer(struct auth_exchange *x, struct judgeme
 
 static enum ipc_sasl_kind take_token(struct auth *a, struct auth_exchange *x, struct judgement *j)
 {
-	struct gss_channel_bindings_struct bound;
 	gss_buffer_desc in = { x->in_len, x->in }, out = GSS_C_EMPTY_BUFFER;
-	char bound_text[BOUND_MAX];
 	OM_uint32 major, minor, ignored;
 	bool fits;
 
-	major = gss_accept_sec_context(&minor, &gss.context, gss.cred, &in,
-				       bindings_of(a, &bound, bound_text), NULL, NULL, &out, NULL,
-				       NULL, NULL);
+	major = accept_token(a, &in, &out, &minor);
 	fits = out.length <= sizeof(x->out);
 	x->out_len = fits ? out.length : 0;
 	if (x->out_len)

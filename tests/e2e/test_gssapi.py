@@ -2,15 +2,20 @@
 """GSSAPI against a real KDC on loopback, with curl and fetchmail."""
 import base64
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import unittest
 
 import common
+import gss_client
+import test_sasl_tls
+import test_tls
 from common import AS_ROOT, PASSWORD
 
 MAIL = [common.simple_message(1)]
@@ -201,6 +206,77 @@ class Gssapi(common.Case):
                        tls_key="%s/etc/k.pem" % site.top, cleartext_login="no")
         done = self.curl(site, "alice", "--ssl-reqd", "-k")
         self.assertEqual(done.returncode, 0, (done, site.log_text()))
+
+    def bound(self, **options):
+        """A site with certificates of an authority that clients trust."""
+        if not gss_client.LIB:
+            self.skipTest("no libgssapi_krb5.so.2")
+        site = self.open(max_auth_failures=20, **options)
+        where = site.top / "tls"
+        where.mkdir(mode=0o700)
+        site.authority = test_tls.Authority(where)
+        chain, key = site.authority.issue("server")
+        site.configure(tls_certificate=chain, tls_key=key)
+        return site
+
+    def test_channel_binding(self):
+        """tls-exporter on both versions: another channel is refused, none is accepted."""
+        site = self.bound()
+        env = self.kdc.ticket("alice")
+        for version in ("-tls1_3", "-tls1_2"):
+            for good in (True, False):  # by the right binding, by none
+                with self.subTest(version=version, good=good):
+                    client = test_sasl_tls.SClient(self, site, version)
+                    right = b"tls-exporter:" + client.exporter
+                    for wrong in () if not good else (
+                            b"tls-exporter:" + os.urandom(32), b"tls-exporter:",
+                            client.exporter, b"tls-unique:" + client.exporter, right + b"\0",
+                            self.end_point(site)):
+                        answer = gss_client.login(client.ask, env, wrong)
+                        self.assertTrue(answer.startswith(b"-ERR [AUTH]"), (wrong, answer))
+                    answer = gss_client.login(client.ask, env, right if good else None)
+                    self.assertTrue(answer.startswith(b"+OK"), (answer, site.log_text()))
+                    client.send(b"QUIT\r\n")
+                    self.assertTrue(client.line().startswith(b"+OK"))
+                    client.close()
+        site.logged("user=alice mech=GSSAPI")
+
+    @staticmethod
+    def end_point(site):
+        """RFC 5929 section 4.1, by the first certificate of the chain."""
+        first = pathlib.Path(site.options["tls_certificate"]).read_text()
+        end = "-----END CERTIFICATE-----\n"
+        first = first[first.index("-----BEGIN"):first.index(end)] + end
+        return b"tls-server-end-point:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).digest()
+
+    def test_channel_binding_unique(self):
+        """tls-unique on TLS 1.2, where a client may know no other."""
+        site = self.bound()
+        env = self.kdc.ticket("alice")
+        raw = site.start("-s", transport="tcp")
+        client = test_tls.Client(raw, test_tls.context(
+            site, maximum_version=ssl.TLSVersion.TLSv1_2))
+        client.expect(None)
+        unique = client.socket.get_channel_binding("tls-unique")
+        for wrong in (b"tls-unique:" + bytes(len(unique)), b"tls-exporter:" + unique):
+            answer = gss_client.login(client.ask, env, wrong)
+            self.assertTrue(answer.startswith(b"-ERR [AUTH]"), (wrong, answer))
+        answer = gss_client.login(client.ask, env, b"tls-unique:" + unique)
+        self.assertTrue(answer.startswith(b"+OK"), (answer, site.log_text()))
+        client.quit()
+
+    def test_plain_channel(self):
+        """Without TLS there is no channel: nothing is compared; and nobody acts for another."""
+        site = self.bound()
+        env = self.kdc.ticket("alice")
+        for binding in (None, b"tls-exporter:" + bytes(32)):
+            session = site.start()
+            session.greeting()
+            answer = gss_client.login(session.ask, env, binding, b"bob")
+            self.assertTrue(answer.startswith(b"-ERR [AUTH]"), answer)
+            answer = gss_client.login(session.ask, env, binding)
+            self.assertTrue(answer.startswith(b"+OK"), (answer, site.log_text()))
+            session.quit()
 
     def test_malformed(self):
         """What is no token is a failed login, and the session goes on."""
