@@ -195,7 +195,8 @@ class Truth(test_tls.TlsCase):
         client = self.connect_to(site, how)
         words = self.capabilities(client)
         for attempt in (self.try_user, self.try_mechanisms, self.try_kerberos,
-                        self.try_pipelining, self.try_languages, self.try_utf8_names, self.try_codes, self.try_states):
+                        self.try_pipelining, self.try_languages, self.try_utf8_names,
+                        self.try_codes, self.try_states):
             attempt(client, words)
         self.assertEqual(self.capabilities(client), words)
         self.try_stls(site, client, words, how)
@@ -260,7 +261,7 @@ class Truth(test_tls.TlsCase):
         client.quit()
 
     def top_utf8(self, client):
-        """What comes of the message with UTF-8 in its subject: that line's start, or the refusal."""
+        """Of the message with UTF-8 in its subject: that line's start, or the refusal."""
         client.send(b"TOP 3 0\r\n")
         line = client.line().decode()
         if line.startswith("-ERR"):
