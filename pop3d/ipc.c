@@ -464,6 +464,7 @@ int ipc_recv(struct ipc *c, struct ipc_msg *m)
 out:
 	if (err < 0)
 		close_fds(m);
+	c->broken |= err == POP_E_CORRUPT || err == POP_E_VERSION;
 	return err;
 }
 

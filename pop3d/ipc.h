@@ -253,6 +253,7 @@ struct ipc {
 	enum ipc_type awaited;	    /* the answer to my open request, or IPC_NONE */
 	enum ipc_type owed;	    /* the answer I have to give, or IPC_NONE */
 	bool sent_one, got_one;	    /* the version has passed */
+	bool broken;		    /* the peer has broken a rule, or sent nonsense */
 	uint32_t uses[IPC_N_TYPES]; /* received so far */
 };
 void ipc_init(struct ipc *c, int fd, enum ipc_role self, enum ipc_role peer, enum ipc_phase phase);

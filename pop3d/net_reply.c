@@ -3,6 +3,7 @@
  *
  * Runs in:  session.
  */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,9 +82,17 @@ enum reply net_err(struct net *n, const char *fmt, ...)
 	return r == REPLY_OK ? REPLY_ERR : r;
 }
 
+/* Not its end, but something that nobody asked it for. */
+static bool monitor_speaks(const struct net *n)
+{
+	struct pollfd p = { .fd = n->monitor.fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLIN | POLLHUP)) == POLLIN;
+}
+
 enum reply net_gone(struct net *n)
 {
-	net_fail(n, POP_E_DENIED);
+	net_fail(n, monitor_speaks(n) ? POP_E_CORRUPT : POP_E_DENIED);
 	if (n->io.cut)
 		return REPLY_FAIL;
 	n->io.watch[0] = n->io.watch[1] = -1;

@@ -227,9 +227,12 @@ static int ask_keeper(const struct signing *s, const uint8_t *pub, size_t pub_le
 	err = ipc_call(keeper, &m);
 	if (err < 0)
 		return err;
-	if (ipc_get_u8(&m) != VERDICT_OK || ipc_left(&m) > room)
-		return POP_E_DENIED;
+	if (ipc_get_u8(&m) != VERDICT_OK)
+		return POP_E_DENIED; /* it has said why */
 	*len = ipc_left(&m);
+	keeper->broken = *len == 0 || *len > room;
+	if (keeper->broken)
+		return POP_E_CORRUPT;
 	memcpy(sig, ipc_get_raw(&m, *len), *len);
 	return 0;
 }

@@ -202,6 +202,8 @@ int tls_run(const struct tls_start *start)
 	SSL_set0_wbio(t->ssl, bio);
 	SSL_set_accept_state(t->ssl);
 	err = shake_hands(t);
+	if (t->keeper.broken)
+		tls_note(t, LOG_ERR, "what the keeper said breaks the protocol");
 	ipc_close(&t->keeper); /* its work is done */
 	if (err == 0 && tell_done(t) == 0) {
 		tls_relay(t);

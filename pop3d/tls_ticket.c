@@ -72,7 +72,8 @@ static int take(struct sealing *s, struct ipc_msg *m, unsigned char *out, size_t
 	size_t n = ipc_left(m);
 
 	s->n_last = s->seal ? sizeof(s->last) : 0;
-	if (n <= s->n_last || n - s->n_last > room)
+	keeper->broken = n <= s->n_last || n - s->n_last > room;
+	if (keeper->broken)
 		return POP_E_CORRUPT;
 	*out_len = n - s->n_last;
 	memcpy(out, ipc_get_raw(m, *out_len), *out_len);
