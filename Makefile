@@ -224,6 +224,12 @@ check:
 	@tests/deps check
 	@$(MAKE) --no-print-directory all unit
 	@tests/run --build '$(BUILD)' $(TESTS)
+# The table of clients in README.md; node-pop3 comes from the npm registry, below $(BUILD).
+interop:
+	@tests/deps check clients interop
+	@$(MAKE) --no-print-directory all
+	@npm install --silent --no-save --prefix '$(BUILD)/npm' node-pop3
+	@NODE_PATH='$(abspath $(BUILD))/npm/node_modules' tests/interop --build '$(BUILD)'
 demo serve:
 	@tests/deps
 	@$(MAKE) --no-print-directory -s all
@@ -312,6 +318,6 @@ clean:
 	rm -rf build build-*/ pop3d-$(VERSION).tar.gz
 
 FORCE:
-.PHONY: all lib objects unit fuzzers check demo serve bench fuzz coverage memcheck lint format install uninstall dist deb check-deb clean FORCE
+.PHONY: all lib objects unit fuzzers check demo serve interop bench fuzz coverage memcheck lint format install uninstall dist deb check-deb clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(POP3D_SRC) $(AUTH_ONLY) $(wildcard pop3d/chk_*.c) $(DIGEST_SRC) $(TLS_SRC) $(JWT_SRC) $(GSS_SRC) $(ADMIN_SRC) $(CHECK_SRC) $(FUZZ_SRC) tests/fuzz/fuzz.c tests/fuzz/replay.c $(HOOK_SRC) $(patsubst $(BUILD)/%,%.c,$(E2E_BIN))))

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import pathlib
 import pty
@@ -95,6 +96,21 @@ def mbox(messages, finish=True):
             out += b"\n"
         out += b"\n"
     return out
+
+
+def version_of(*argv):
+    """What a program says of itself: the first number with a dot, or a date."""
+    said = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WAIT,
+                          stdin=subprocess.DEVNULL)
+    return re.search(r"\d+(\.\d+)+|\b\d{8}\b", said.stdout + said.stderr)[0]
+
+
+def note_client(client, version, what):
+    """Something held with a real client: a line for the table that tests/interop makes."""
+    path = os.environ.get("POP3D_INTEROP")
+    if path:
+        with open(path, "a", encoding="utf-8") as out:
+            out.write(json.dumps([client, version, what]) + "\n")
 
 
 def simple_message(number, size=0):

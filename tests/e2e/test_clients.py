@@ -288,6 +288,8 @@ class Clients(common.Case):
                 if keep:
                     self.unchanged_user(site, name)
         self.gone(site)
+        for what in ("clear", "leave", "delete"):
+            common.note_client("getmail6", common.version_of("getmail", "--version"), what)
 
     @staticmethod
     def by_getmail():

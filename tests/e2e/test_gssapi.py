@@ -154,6 +154,7 @@ class Gssapi(common.Case):
         self.assertEqual((done.returncode, done.stdout), (0, common.wire(MAIL[0])),
                          "%s\n%s" % (done, site.log_text()))
         site.logged("user=alice mech=GSSAPI")
+        common.note_client("curl", common.version_of("curl", "-V"), "GSSAPI")
 
     def test_principals(self):
         """Who has no entry, or is somebody else's administrator, is refused."""
@@ -196,6 +197,7 @@ class Gssapi(common.Case):
         self.assertEqual(done.returncode, 0, "%s\n%s" % (done, site.log_text()))
         self.assertIn(b"body 1", (home / "mail").read_bytes())
         site.logged("user=alice mech=GSSAPI")
+        common.note_client("fetchmail", common.version_of("fetchmail", "-V"), "GSSAPI")
 
     def test_tls(self):
         """Inside TLS, where a client may bind its context to the channel."""

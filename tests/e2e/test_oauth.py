@@ -353,6 +353,7 @@ class Verifier(Case):
                 self.assertEqual(done.returncode, status, (mechanism, token, done))
                 if status == 0:
                     self.assertEqual(done.stdout, common.wire(MAIL[0]))
+                    common.note_client("curl", common.version_of("curl", "-V"), mechanism)
 
 
 # ---- pop3d-jwt ---------------------------------------------------------------
