@@ -220,6 +220,7 @@ static int read_file(struct loader *l, const char *path, bool must_exist)
 static int set_option(struct loader *l, const char *option)
 {
 	const char *equals = strchr(option, '=');
+	struct text value;
 	char shown[120];
 
 	printable((struct text){ option, strlen(option) }, shown, sizeof(shown));
@@ -230,8 +231,14 @@ static int set_option(struct loader *l, const char *option)
 		if (((unsigned char)*p < 0x20 && *p != '\t') || *p == 0x7f)
 			return pop_why(l->why, POP_E_SYNTAX, "%s: control character", l->where);
 	}
-	return set_pair(l, trim((struct text){ option, (size_t)(equals - option) }),
-			trim((struct text){ equals + 1, strlen(equals + 1) }));
+	value = trim((struct text){ equals + 1, strlen(equals + 1) });
+	if (without_comment(value.s, value.len) < value.len)
+		return pop_why(
+			l->why, POP_E_SYNTAX,
+			"%s: a value with # at its start or behind a blank: in a file that is "
+			"a comment",
+			l->where);
+	return set_pair(l, trim((struct text){ option, (size_t)(equals - option) }), value);
 }
 
 static int set_host_name(struct conf *conf)

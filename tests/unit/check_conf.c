@@ -316,16 +316,17 @@ END_TEST
 START_TEST(options)
 {
 	static const char *const later_wins[] = { "idle_timeout=8", "idle_timeout = 9",
-						  "user_separators=#", "tls_key.a=/1",
+						  "user_separators=+#", "tls_key.a=/1",
 						  "tls_key.A=/2" };
-	static const char *const odd[] = { "idle_timeout", "a\nb=c", "=", "apop=yes\n" };
+	static const char *const odd[] = { "idle_timeout",	 "a\nb=c",	 "=", "apop=yes\n",
+					   "user_separators= #", "hostname=a #b" };
 	struct conf conf;
 	struct pop_why why;
 
 	scratch_text("conf", "idle_timeout = 7\ntls_key.a = /0\n");
 	ck_assert_int_eq(conf_load(&conf, "conf", true, later_wins, N_ELEMS(later_wins), &why), 0);
 	ck_assert_uint_eq(conf.idle_timeout, 9);
-	ck_assert_str_eq(conf.user_separators, "#");
+	ck_assert_str_eq(conf.user_separators, "+#");
 	ck_assert_uint_eq(conf.n_tls_names, 1);
 	ck_assert_str_eq(conf.tls_names[0].name, "a");
 	ck_assert_str_eq(conf.tls_names[0].key, "/2");
