@@ -192,8 +192,12 @@ $(BUILD)/pop3d/pop3d-gssapi: $(call obj,$(GSS_SRC)) $(LIB)
 $(call obj,$(wildcard pop3d/gss_*.c)): private CFLAGS += $(KRB5_FLAGS)
 $(BUILD)/pop3d/pop3d-jwt: $(call obj,$(JWT_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(JANSSON) -lcrypto -lm
-# Nobody waits for it: the smaller.
-$(call obj,$(ADMIN_SRC)): private CFLAGS += $(if $(SAN)$(COVERAGE),,-Os)
+# What waits for the kernel, or runs seldom, is made small; what walks over mail is not in here.
+COLD_SRC = $(ADMIN_SRC) $(filter-out pop3d/net_io.c pop3d/net_list.c pop3d/net_retr.c pop3d/tls_conn.c \
+	 pop3d/tls_relay.c pop3d/drop_% pop3d/ipc.c pop3d/sandbox.c,$(wildcard pop3d/*.c)) \
+	$(foreach what,app_ certs conf credential date downgrade imported networks proxy saslprep \
+	 scram secrets spec trash uidl_import user_ users_edit,$(wildcard lib/$(what)*.c))
+$(call obj,$(COLD_SRC)): private CFLAGS += $(if $(SAN)$(COVERAGE),,-Os)
 $(BUILD)/pop3admin/pop3admin: $(call obj,$(ADMIN_SRC)) $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -lcrypt -lcrypto
 $(BUILD)/tests/hooked/pop3d: $(call HOOK_OBJ,$(POP3D_SRC))
