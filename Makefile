@@ -83,7 +83,7 @@ POP3D_LDFLAGS = $(if $(filter yes,$(STATIC)),$(patsubst -pie,-static-pie,$(ALL_L
 # JWT=yes: with pop3d-jwt, which needs jansson; auto: where that is there.
 JWT        ?= auto
 JANSSON    := $(if $(filter no,$(JWT)),,$(shell pkg-config --libs jansson 2>/dev/null || \
-	 { echo '\#include <jansson.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo -ljansson; }))
+	 { $(CC) -include jansson.h -E -x c /dev/null >/dev/null 2>&1 && echo -ljansson; }))
 ifeq ($(JWT)$(JANSSON),yes)
 $(error JWT=yes: there is no jansson; install libjansson-dev, jansson-dev or jansson-devel)
 endif
