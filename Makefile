@@ -270,7 +270,8 @@ COMPLETIONS = '$(DESTDIR)$(BASHCOMPDIR)/pop3admin' '$(DESTDIR)$(ZSHCOMPDIR)/_pop
 # The helpers' directory holds `empty`, the root directory of roles that need no file.
 install: $(if $(NOBUILD),,all)
 	$(INSTALL) -d -m 755 '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(HELPERDIR)/empty' \
-	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)'
+	  '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man7' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(DOCDIR)' \
+	  '$(DESTDIR)$(SYSCONFDIR)/pop3d'
 	$(INSTALL) -m 755 $(filter-out $(HELPERS),$(PROGRAMS)) '$(DESTDIR)$(SBINDIR)'
 	$(if $(HELPERS),$(INSTALL) -m 755 $(HELPERS) '$(DESTDIR)$(HELPERDIR)')
 	$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) '$(DESTDIR)$(MANDIR)/man5')
@@ -309,6 +310,7 @@ uninstall:
 	rm -f $(foreach p,$(notdir $(DROP_INS)),'$(DESTDIR)$(DOCDIR)/drop-ins/$(p)')
 	rm -f '$(DESTDIR)$(SYSUSERSDIR)/pop3d.conf' '$(DESTDIR)$(TMPFILESDIR)/pop3d.conf'
 	-rmdir '$(DESTDIR)$(DOCDIR)/drop-ins' '$(DESTDIR)$(HELPERDIR)/empty' '$(DESTDIR)$(HELPERDIR)' '$(DESTDIR)$(DOCDIR)'
+	-rmdir '$(DESTDIR)$(SYSCONFDIR)/pop3d' # where nobody has written anything there
 
 dist:
 	git archive --prefix=pop3d-$(VERSION)/ -o pop3d-$(VERSION).tar.gz HEAD
