@@ -9,6 +9,7 @@ import select
 import shutil
 import socket
 import subprocess
+import time
 import unittest
 
 import common
@@ -91,7 +92,7 @@ class Systemd(unittest.TestCase):
     def set_up_site(cls):
         box = cls.box
         box.write("/etc/pop3d/pop3d.conf", "tls_certificate = /etc/pop3d/cert.pem\n"
-                  "tls_key = /etc/pop3d/key.pem\n")
+                  "tls_key = /etc/pop3d/key.pem\nexpire_min = 7\n")
         box.run("pop3admin", "tls", "selfsigned", "localhost")
         box.run("useradd", "--create-home", "alice")
         box.run("pop3admin", "user", "add", "alice", stdin=PASSWORD + "\n")
@@ -109,7 +110,7 @@ class Systemd(unittest.TestCase):
 
     def sessions(self):
         text = self.box.run("systemctl", "list-units", "--all", "--plain", "--no-legend",
-                            "pop3d@*", "pop3ds@*")[1]
+                            "pop3d@*", "pop3ds@*", "kpop@*")[1]
         return [line.split() for line in text.splitlines() if "@" in line]
 
     def client(self, port=110):
@@ -234,6 +235,40 @@ class Systemd(unittest.TestCase):
         finally:
             self.box.run("systemctl", "start", "pop3d.socket", "pop3ds.socket")
         self.fetch("pop3://127.0.0.1/1")
+
+    def test_expire(self):
+        """The timer waits for its day; its service removes what was retrieved."""
+        box = self.box
+        box.run("useradd", "--create-home", "carol")
+        box.run("pop3admin", "user", "add", "carol", stdin=PASSWORD + "\n")
+        box.run("pop3admin", "user", "set", "carol", "expire=7")
+        box.write("/var/mail/carol", common.mbox([MESSAGE.encode()] * 2).decode(), 0o600)
+        box.run("chown", "carol:mail", "/var/mail/carol")
+        box.run("curl", "-sS", "-m", "30", "-u", "carol:" + PASSWORD, "pop3://127.0.0.1/1")
+        self.quiet()
+        seen = box.root / "var/lib/pop3d/carol/seen"
+        today = int(time.time()) // 86400
+        self.assertIn("\n%d " % today, seen.read_text())
+        seen.write_text(seen.read_text().replace("\n%d " % today, "\n%d " % (today - 9)))
+        box.run("systemctl", "start", "pop3d-expire.timer")
+        self.addCleanup(box.run, "systemctl", "stop", "pop3d-expire.timer")
+        timers = box.run("systemctl", "list-timers", "--no-legend", "pop3d-expire.timer")[1]
+        self.assertIn("pop3d-expire.service", timers)
+        box.run("systemctl", "start", "pop3d-expire.service")
+        self.assertEqual((box.root / "var/mail/carol").read_bytes(),
+                         common.mbox([MESSAGE.encode()]))
+        self.quiet()
+
+    def test_kpop(self):
+        """Port 1109 takes Kerberos and nothing else: without a keytab nobody comes in."""
+        self.box.run("systemctl", "start", "kpop.socket")
+        self.addCleanup(self.box.run, "systemctl", "stop", "kpop.socket")
+        client = self.client(1109)
+        self.assertRegex(client.line(), r"^\+OK ")
+        for said in ("USER alice", "AUTH PLAIN", "AUTH GSSAPI"):
+            self.assertRegex(client.ask(said), r"^-ERR", said)
+        self.assertRegex(client.ask("QUIT"), r"^\+OK")
+        self.quiet()
 
     def test_stop_session(self):
         """Stopping one session ends it in order."""
