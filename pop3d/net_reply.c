@@ -82,12 +82,12 @@ enum reply net_err(struct net *n, const char *fmt, ...)
 	return r == REPLY_OK ? REPLY_ERR : r;
 }
 
-/* Not its end, but something that nobody asked it for. */
+/* Not its end, of which it may close one direction first, but what nobody asked it for. */
 static bool monitor_speaks(const struct net *n)
 {
-	struct pollfd p = { .fd = n->monitor.fd, .events = POLLIN };
+	struct pollfd p = { .fd = n->monitor.fd, .events = POLLIN | POLLRDHUP };
 
-	return poll(&p, 1, 0) > 0 && (p.revents & (POLLIN | POLLHUP)) == POLLIN;
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLIN | POLLHUP | POLLRDHUP)) == POLLIN;
 }
 
 enum reply net_gone(struct net *n)

@@ -93,12 +93,19 @@ class Local(common.Case):
         session.wait(None)
         return answer, None
 
-    def everything(self, session):
-        """All that a session gives of the maildrop."""
+    def everything(self, session, moving=False):
+        """All that a session gives of the maildrop; moving: what it finds changed, it refuses."""
         count = int(session.ask("STAT").split()[1])
-        return [session.multi("RETR %d" % (number + 1)) for number in range(min(count, 10))]
+        got = []
+        for number in range(1, min(count, 10) + 1):
+            answer = session.ask("RETR %d" % number)
+            if moving and answer.startswith(b"-ERR [SYS/TEMP] this message was changed"):
+                continue
+            self.assertTrue(answer.startswith(b"+OK"), answer)
+            got.append(common.unstuffed(session.body()))
+        return got
 
-    def look(self, site, allowed, own=MAIL):
+    def look(self, site, allowed, own=MAIL, moving=False):
         """Log in and read all: refused with one of these codes, or alice's own mail."""
         answer, session = self.attempt(site)
         self.assertNotIn(str(site.top), answer)
@@ -106,7 +113,7 @@ class Local(common.Case):
             self.assertTrue(answer.startswith(tuple("-ERR " + code for code in allowed)), answer)
             return answer
         self.assertIn("+OK", allowed, answer)
-        for message in self.everything(session):
+        for message in self.everything(session, moving):
             self.assertIn(message, [wire(one) for one in own])
         session.quit()
         return answer
@@ -223,7 +230,7 @@ class Mailboxes(Local):
                 thread.start()
                 try:
                     for _ in range(5):
-                        answer = self.look(site, ("+OK", "[SYS/", "[IN-USE]"))
+                        answer = self.look(site, ("+OK", "[SYS/", "[IN-USE]"), moving=True)
                         if answer.startswith("+OK"):
                             self.admin(site, "maildrop", "check", "alice")
                 finally:

@@ -107,6 +107,8 @@ class Sessions(common.Case):
                 session.process.send_signal(signal.SIGTERM)
                 session.wait(None)
                 self.assertLess(time.monotonic() - began, 5)
+                if phase != "before login":
+                    self.assertIn("reason=shutdown", site.log_text())
             self.kept(site, range(1, 6))
 
     def test_kill_each_role(self):
