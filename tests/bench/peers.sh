@@ -4,6 +4,7 @@
 #   peers.sh fetch DIR         download Debian's servers, unpack them below DIR
 #   peers.sh conf DIR USERS    their configuration; USERS lines: name, maildrop (mbox or maildir)
 #   peers.sh run DIR CMD...    run CMD where the peers find their files, and in $PEER_MAIL the mail
+#   peers.sh courier DIR CMD... the same with Courier's authdaemond beside CMD, which ends with it
 #   peers.sh versions DIR      a line for each of them: package, version
 #
 # Needs root.  "run" makes a private mount namespace: the accounts, the mail and the programs of the
@@ -17,16 +18,18 @@ UID_BENCH=61110 # owns the mail
 HASH="\$5\$rounds=1000\$benchbenchbench\$"
 
 usage() {
-	sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
 	exit 64
 }
 
 fetch() {
 	if [ -x "$dir/root/usr/sbin/popa3d" ] && [ -x "$dir/root/usr/sbin/dovecot" ] &&
-		[ -x "$dir/root/usr/bin/stunnel4" ] && [ -e "$dir/others.deb/done" ]; then
+		[ -x "$dir/root/usr/bin/stunnel4" ] && [ -e "$dir/others.deb/done" ] &&
+		[ -e "$dir/courier.deb/done" ]; then
 		return
 	fi
-	mkdir -p "$dir/deb" "$dir/root" "$dir/others.deb" "$dir/others"
+	mkdir -p "$dir/deb" "$dir/root" "$dir/others.deb" "$dir/others" "$dir/courier.deb" \
+		"$dir/courier-root"
 	(cd "$dir/deb" && apt-get download popa3d dovecot-core dovecot-pop3d liblua5.4-0 \
 		libexttextcat-2.0-0 stunnel4 libwrap0 >apt.log 2>&1) || { cat "$dir/deb/apt.log" >&2; exit 69; }
 	for deb in "$dir"/deb/*.deb; do
@@ -41,6 +44,13 @@ fetch() {
 		dpkg -x "$deb" "$dir/others"
 	done
 	: >"$dir/others.deb/done"
+	(cd "$dir/courier.deb" && apt-get download courier-pop courier-base courier-authlib \
+		courier-authdaemon libcourier-unicode4 libgamin0 >apt.log 2>&1) ||
+		{ cat "$dir/courier.deb/apt.log" >&2; exit 69; }
+	for deb in "$dir"/courier.deb/*.deb; do
+		dpkg -x "$deb" "$dir/courier-root"
+	done
+	: >"$dir/courier.deb/done"
 	# What only Dovecot needs lies beside it, where its run path looks.
 	cp -a "$dir"/root/usr/lib/*-linux-gnu/lib*.so.* "$dir/root/usr/lib/dovecot/"
 }
@@ -60,7 +70,8 @@ accounts() {
 		"pop3bench:x:$UID_BENCH:" >>"$dir/etc/group"
 	(umask 077 && : >"$dir/etc/shadow" && : >"$dir/dovecot-users")
 	while read -r name kind; do
-		echo "$name:x:$UID_BENCH:$UID_BENCH::/nonexistent:/usr/sbin/nologin" >>"$dir/etc/passwd"
+		echo "$name:x:$UID_BENCH:$UID_BENCH::$dir/courier/home/$name:/usr/sbin/nologin" \
+			>>"$dir/etc/passwd"
 		echo "$name:$hash:19000:0:99999:7:::" >>"$dir/etc/shadow"
 		case $kind in
 		mbox) loc="mbox:$dir/dovecot/home/$name:INBOX=$dir/dovecot/mail/$name" ;;
@@ -161,6 +172,9 @@ conf() {
 	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/gnu-mailutils"
 	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/solid-pop3d"
 	cp "$dir/others/etc/spop3d.conf" "$dir/etc/"
+	mkdir -p "$dir/etc/courier"
+	cp "$dir/courier-root/etc/courier/authdaemonrc" "$dir/etc/courier/"
+	cp "$dir/root/etc/pam.d/popa3d" "$dir/etc/pam.d/pop3"
 	certificate
 	dovecot_conf dovecot "$port" 0 no
 	dovecot_conf dovecot-tls 0 $((port + 1)) yes
@@ -180,8 +194,33 @@ in_namespace() {
 		exec "$@"' sh "$@"
 }
 
+# Courier's programs look for each other below /usr, and for authdaemond below /run.  The first
+# process of a process namespace takes all others with it.
+with_courier() {
+	export dir
+	# shellcheck disable=SC2016
+	exec unshare -m -p --fork --kill-child=TERM --propagation private sh -eu -c '
+		mount -t overlay -o "lowerdir=$dir/etc:/etc" overlay /etc
+		mount -t overlay -o "lowerdir=$dir/courier-root/usr:/usr" overlay /usr
+		mount -t tmpfs tmpfs /run
+		mkdir -p /run/courier/authdaemon
+		set -a
+		. /etc/courier/authdaemonrc
+		# what couriertcpd says of the client, who is always the same
+		TCPREMOTEIP=127.0.0.1 TCPREMOTEPORT=1024 TCPLOCALIP=127.0.0.1 TCPLOCALPORT=110
+		TCPREMOTEHOST=localhost PORT=110 POP3AUTH= MAILDIRPATH=Maildir
+		set +a
+		unset dir
+		/usr/lib/courier/courier-authlib/authdaemond >/dev/null 2>&1 </dev/null &
+		for i in 1 2 3 4 5 6 7 8 9 10; do
+			[ -S /run/courier/authdaemon/socket ] && break
+			sleep 0.2
+		done
+		exec "$@"' sh "$@"
+}
+
 versions() {
-	for deb in "$dir"/deb/*.deb "$dir"/others.deb/*.deb; do
+	for deb in "$dir"/deb/*.deb "$dir"/others.deb/*.deb "$dir"/courier.deb/*.deb; do
 		# shellcheck disable=SC2016
 		dpkg-deb -W --showformat '${Package} ${Version}\n' "$deb"
 	done
@@ -195,6 +234,7 @@ case $verb in
 fetch) fetch ;;
 conf) conf "$1" ;;
 run) in_namespace "$@" ;;
+courier) with_courier "$@" ;;
 versions) versions ;;
 clean) rmdir /usr/lib/dovecot 2>/dev/null || : ;;
 *) usage ;;

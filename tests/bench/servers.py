@@ -136,9 +136,12 @@ class Launched(Server):
             raise RuntimeError(f"{self.name}: the launcher did not start")
         self.port = int(port)
 
+    def launcher(self):
+        return self.proc.pid
+
     def stop(self):
         import json
-        self.proc.send_signal(signal.SIGTERM)
+        os.kill(self.launcher(), signal.SIGTERM)
         out, _ = self.proc.communicate(timeout=30)
         figures = json.loads(out)
         figures["cpu_us"] = figures.pop("cpu_us_total")
@@ -234,6 +237,28 @@ class SolidPop3d(Other):
         super().__init__(work, build)
         # Its dotlocks are made by a program with group mail, which is not installed here.
         os.chmod(f"{self.home}/mail", 0o1777)
+
+
+class Courier(Launched):
+    """Its resident authdaemond, which has the passwords, is in nobody's account."""
+
+    name = "courier"
+    kinds = "d"
+
+    def place(self, corpus):
+        os.makedirs(f"{self.home}/home/{corpus}", exist_ok=True)
+        return f"{self.home}/home/{corpus}/Maildir"
+
+    def command(self):
+        programs = "/usr/lib/courier/courier"
+        return [f"{programs}/courierpop3login", f"{programs}/courierpop3d", "Maildir"]
+
+    @property
+    def wrapper(self):
+        return (f"{HERE}/peers.sh", "courier", self.work)
+
+    def launcher(self):
+        return tree(self.proc.pid)[1]  # unshare, which waits for it, takes no signal
 
 
 class StunnelEach(Popa3d):
@@ -351,4 +376,5 @@ def prepare_peers(work):
         subprocess.run([f"{HERE}/peers.sh", *verb], check=True)
 
 
-ALL = (Pop3d, Popa3d, Dovecot, Mailutils, SolidPop3d, Floor, Pop3dTls, StunnelEach, DovecotTls, Stunnel)
+ALL = (Pop3d, Popa3d, Dovecot, Mailutils, SolidPop3d, Courier,
+       Floor, Pop3dTls, StunnelEach, DovecotTls, Stunnel)
