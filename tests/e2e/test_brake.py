@@ -99,8 +99,13 @@ class Brake(Case):
     def test_many_at_once(self):
         """50 processes that guess get one credential a step; a login from elsewhere works."""
         site = self.open(**dict(self.RULES, penalty_step="0.5", penalty_max="3"))
-        for user in "abc":
-            self.attempt(site, user, address="192.0.2.7")
+        # at once, so that what they are braked for lasts until the others have started
+        first = [threading.Thread(target=self.attempt, args=(site, user),
+                                  kwargs={"address": "192.0.2.7"}) for user in "abcdefgh"]
+        for thread in first:
+            thread.start()
+        for thread in first:
+            thread.join()
         began = time.monotonic()
         stop = began + 6
         judged, refused = [], []
