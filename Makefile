@@ -146,6 +146,7 @@ FUZZERS  = $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 # What gives a harness its inputs: libFuzzer, or one run of the corpus.
 FUZZ_MAIN = $(if $(findstring fuzzer,$(SAN)),-fsanitize=fuzzer,$(BUILD)/tests/fuzz/replay.o)
 FUZZ_S   ?= 60
+FUZZ_JOBS ?= 1
 MAN5     = $(sort $(wildcard man/*.5))
 UNITS    = $(sort $(wildcard systemd/*.socket systemd/*.service systemd/*.slice systemd/*.timer))
 DROP_INS = $(sort $(wildcard systemd/drop-ins/*.conf))
@@ -250,7 +251,8 @@ bench: all $(BENCH_BIN)
 fuzz:
 	@tests/deps fuzz
 	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang SAN=address,undefined,fuzzer-no-link fuzzers
-	@tests/fuzz/run --build build-fuzz --seconds '$(FUZZ_S)' $(FUZZ)
+	@tests/fuzz/run --build build-fuzz --seconds '$(FUZZ_S)' \
+	 --at-once '$(FUZZ_JOBS)' $(FUZZ)
 coverage:
 	@tests/deps check
 	@tests/coverage/run $(TESTS)

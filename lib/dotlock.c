@@ -90,8 +90,9 @@ static int read_record(int fd, struct lock_record *r)
 	if (n <= 0)
 		return POP_E_SYNTAX;
 	line = memchr(text, '\n', (size_t)n);
-	if (!line++)
+	if (!line)
 		return POP_E_SYNTAX;
+	line++;
 	return lock_record_parse(line, (size_t)(text + n - line), r);
 }
 

@@ -178,6 +178,8 @@ static int read_lines(struct reader *r, int fd)
 		if (used < 0)
 			return (int)used;
 		if (used == 0 && n == (ssize_t)sizeof(block)) {
+			if (!r->begun)
+				return POP_E_CORRUPT;
 			r->skipping = true;
 			used = n;
 		}
