@@ -34,7 +34,8 @@ static size_t digest(size_t scheme, const char *password, const uint8_t *salt, s
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	unsigned len = 0;
 
-	MUST(ctx && EVP_DigestInit_ex(ctx, EVP_get_digestbyname(schemes[scheme].digest), NULL) == 1);
+	MUST(ctx &&
+	     EVP_DigestInit_ex(ctx, EVP_get_digestbyname(schemes[scheme].digest), NULL) == 1);
 	MUST(EVP_DigestUpdate(ctx, password, strlen(password)) == 1);
 	MUST(EVP_DigestUpdate(ctx, salt, salt_len) == 1);
 	MUST(EVP_DigestFinal_ex(ctx, out, &len) == 1);

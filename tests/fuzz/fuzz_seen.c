@@ -76,7 +76,8 @@ static void line(struct seen *known, const char *s, size_t len)
 		*k = (struct seen){ .kind = SEEN_UNKNOWN };
 		return;
 	}
-	if (!number(s, len - 2, &day) || (met ? k->kind != SEEN_UNKNOWN : k->kind == SEEN_RETRIEVED))
+	if (!number(s, len - 2, &day) ||
+	    (met ? k->kind != SEEN_UNKNOWN : k->kind == SEEN_RETRIEVED))
 		return;
 	*k = (struct seen){ .day = day < today ? day : today,
 			    .kind = met ? SEEN_MET : SEEN_RETRIEVED };

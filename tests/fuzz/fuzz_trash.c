@@ -44,9 +44,13 @@ static void make_dirs(const char *const *names)
 static struct maildrop_env make_site(uint8_t how, const void *data, size_t size)
 {
 	static const char *const of_mbox[] = { "trash", NULL };
-	static const char *const of_maildir[] = { "md", "md/new", "md/cur", "md/tmp",
+	static const char *const of_maildir[] = { "md",
+						  "md/new",
+						  "md/cur",
+						  "md/tmp",
 						  "md/" TRASH_OF_MAILDIR,
-						  "md/" TRASH_OF_MAILDIR "/20000", NULL };
+						  "md/" TRASH_OF_MAILDIR "/20000",
+						  NULL };
 	struct maildrop_env env = { .spec.kind = how & 1 ? MAILDROP_MAILDIR : MAILDROP_MBOX,
 				    .state_fd = fuzz_dir(),
 				    .uid = geteuid(),
@@ -155,7 +159,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { data, data + size };
 	uint8_t how = fuzz_u8(&in);
-	size_t head = how & 2 && !(how & 1) ? sizeof(TRASH_HEAD) - 1 : 0, len = (size_t)(in.end - in.p);
+	size_t head = how & 2 && !(how & 1) ? sizeof(TRASH_HEAD) - 1 : 0,
+	       len = (size_t)(in.end - in.p);
 	char *text = malloc(head + len + 1);
 	struct maildrop_env env;
 	struct maildrop *md;
