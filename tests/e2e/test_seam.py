@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 
 import common
@@ -110,10 +111,10 @@ class Client:
             pass
         return line
 
-    def start_tls(self, made):
+    def start_tls(self, made, ticket=None):
         try:
             self.stream = made.wrap_socket(self.stream, server_hostname=common.HOSTNAME,
-                                           suppress_ragged_eofs=False)
+                                           session=ticket, suppress_ragged_eofs=False)
         except OSError:
             raise Gone from None
         self.session.keep = [self.stream]
@@ -150,6 +151,15 @@ def cram(client, site):
         client.ask("PASS wrong")
     if not client.said[-1].startswith(b"-ERR [AUTH]"):
         raise Gone
+    answer_cram(client)
+
+
+def cram_alone(client, site):
+    client.ask(None)
+    answer_cram(client)
+
+
+def answer_cram(client):
     asked = base64.b64decode(client.ask("AUTH CRAM-MD5")[2:])
     digest = hmac.new(PASSWORD.encode(), asked, hashlib.md5).hexdigest()
     client.ask(base64.b64encode(b"alice " + digest.encode()).decode())
@@ -166,6 +176,44 @@ def stls(client, site):
     client.ask("QUIT")
 
 
+def resumed(client, site):
+    """By the ticket of an earlier connection."""
+    client.ask(None)
+    client.ask("STLS")
+    client.start_tls(site.made, site.ticket)
+    if not client.stream.session_reused and not client.lenient:
+        client.said.append(b"a full handshake")
+    client.ask("QUIT")
+
+
+def proxied(client, site):
+    client.stream.sendall(b"PROXY TCP4 192.0.2.7 198.51.100.9 4711 110\r\n")
+    client.ask(None)
+    client.ask("USER alice")
+    client.ask("PASS " + PASSWORD)
+    client.ask("QUIT")
+
+
+def utf8(client, site):
+    client.ask(None)
+    client.ask("UTF8")
+    client.ask("USER alice")
+    client.ask("PASS " + PASSWORD)
+    client.ask("RETR 1", True)
+    client.ask("QUIT")
+
+
+def leaves(client, site):
+    """Without QUIT, so what was retrieved is told by itself."""
+    client.ask(None)
+    client.ask("USER alice")
+    client.ask("PASS " + PASSWORD)
+    client.ask("RETR 1", True)
+    client.ask("NOOP")  # which says that it has it
+    client.stream.shutdown(socket.SHUT_WR)
+    client.rest()
+
+
 def no_tls(client, site):
     client.ask(None)
     client.ask("STLS")
@@ -174,6 +222,7 @@ def no_tls(client, site):
 
 class Seam(common.Case):
     seen = set()
+    transport = "socket"
 
     def stage(self, **options):
         site = hooked.HookedSite(auth_failure_delay="0", **options)
@@ -184,7 +233,7 @@ class Seam(common.Case):
     def run_once(self, site, scenario, must_end=False, lenient=False):
         """One session; its client, the log, the seconds from its last answer to its end."""
         mark = site.log.stat().st_size
-        session = site.start()
+        session = site.start(transport=self.transport)
         client = Client(session, session.keep[0], lenient)
         try:
             return self.watch(site, scenario, session, client, must_end, mark)
@@ -335,6 +384,68 @@ class Seam(common.Case):
         def again():  # the certificate is looked at anew
             (site.top / "run/certificate").unlink(missing_ok=True)
         self.every_message("tls", site, stls, again)
+
+    def test_resumed(self):
+        site = self.tls_stage()
+        site.made = context(site)
+        session = site.start()
+        first = Client(session, session.keep[0], False)
+        stls(first, site)
+        self.assertFalse(first.stream.session_reused)
+        first.rest()
+        session.close()
+        session.wait(None)
+        session = site.start()
+        first = Client(session, session.keep[0], False)
+        first.ask(None)
+        first.ask("STLS")
+        first.start_tls(site.made)
+        first.ask("CAPA", True)
+        site.ticket = first.stream.session
+        first.ask("QUIT")
+        first.rest()
+        session.close()
+        session.wait(None)
+        self.every_message("resumed", site, resumed)
+
+    def test_bad_key(self):
+        """The keeper has no key for the name that the client asks for, and notes it."""
+        site = self.tls_stage()
+        other, _ = site.authority.issue("other")
+        site.configure(**{"tls_certificate." + common.HOSTNAME: other})
+        self.every_message("bad key", site, stls)
+
+    def test_proxy(self):
+        self.transport = "tcp"
+        self.every_message("proxy", self.stage(
+            proxy_protocol="127.0.0.1", cleartext_login="yes"), proxied)
+
+    def test_utf8(self):
+        self.every_message("utf8", self.stage(utf8_fallback="surrogate"), utf8)
+
+    def test_leaves(self):
+        self.every_message("leaves", self.stage(expire="30"), leaves)
+
+    def test_domain(self):
+        """pop3d-auth hears of the domains."""
+        site = self.stage(**{
+            "domain.example.org.maildrop": "maildir:/none/%n", "domain.example.org.uid": 1000,
+            "domain.example.org.gid": 1000, "auth_mechanisms": "CRAM-MD5"})
+        site.admin("user", "passwd", "--cram", "alice", stdin=PASSWORD.encode() + b"\n")
+        self.every_message("domain", site, cram_alone)
+
+    def test_note(self):
+        """The maildrop role has something to say: the file of imported ids is damaged."""
+        site = self.stage()
+        alice = site.users["alice"]
+
+        def again():
+            site.page.want()
+            site.login().quit()
+            damaged = site.top / "state/alice/uidl"
+            damaged.write_bytes(b"no such file\n")
+            site.own(damaged, alice, 0o600)
+        self.every_message("note", site, plain, again)
 
     def test_no_tls(self):
         self.every_message("no tls", self.tls_stage(), no_tls)

@@ -23,6 +23,9 @@
 #include "../../pop3d/ipc.h"
 
 #define ENV_NAME "POP3D_HOOK_PAGE"
+#ifndef SYS_openat2
+#define SYS_openat2 437 /* on every architecture */
+#endif
 
 struct hook_page *hook_page;
 uint32_t hook_self;
@@ -205,7 +208,7 @@ pid_t __wrap_fork(void)
 	return fails(FAIL_FORK) ? -1 : __real_fork();
 }
 
-/* pop3d-tls makes its keeper by clone(2). */
+/* pop3d-tls makes its keeper by clone(2); files are opened by openat2(2). */
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...)
@@ -218,6 +221,8 @@ long __wrap_syscall(long number, ...)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	if (number == SYS_clone && fails(FAIL_FORK))
+		return -1;
+	if (number == SYS_openat2 && fails(FAIL_FILES))
 		return -1;
 	return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
