@@ -5,29 +5,33 @@ Each role's calls are counted in a whole session; then the session is run again 
 one of them, and this one fails.  POP3D_FAULTS=all: and once more with every later one
 failing too.  Under sanitizers it is every third.
 """
+import contextlib
+import hashlib
 import os
+import re
 import resource
 import time
 
 import common
 import hooked
-from common import PASSWORD, simple_message
+from common import HOSTNAME, PASSWORD, simple_message
 from hooked import FILES, FORK, MEMORY, NUMBER
+from test_tls import Authority, context
 
 ALL = os.environ.get("POP3D_FAULTS") == "all"
 STEP = 3 if common.SANITIZED and not ALL else 1
 MAIL = [simple_message(number, 300 * number) for number in range(1, 4)]
 KEPT = [MAIL[0], MAIL[2]]
-SCRIPT = ["USER alice", "PASS " + PASSWORD, "STAT", "LIST", "RETR 1", "UIDL", "TOP 3 1", "DELE 2",
-          "QUIT"]
+LOGIN = ["USER alice", "PASS " + PASSWORD]
+WORK = ["STAT", "LIST", "RETR 1", "UIDL", "TOP 3 1", "DELE 2", "QUIT"]
 MULTI = {"LIST", "UIDL", "RETR 1", "TOP 3 1"}
 LONGEST = 15.0  # seconds: the deadline of a session in which something is missing
 
 
-def answers(raw):
+def answers(raw, login):
     """What came, parted: {command: first line}; "greeting" is a command too."""
     found = {}
-    for command in ["greeting"] + SCRIPT:
+    for command in ["greeting"] + login + WORK:
         line, end, raw = raw.partition(b"\r\n")
         if not end:
             break
@@ -39,11 +43,88 @@ def answers(raw):
     return found
 
 
+class Plain:
+    """How a client comes to its mail: on the socket as it is, by USER and PASS."""
+    name, options, roles = "", {}, ()
+
+    def prepare(self, site):
+        """Before the first session."""
+
+    def begin(self, site, **options):
+        """A session, and its login: commands that can all be sent at once."""
+        return site.start(**options), LOGIN
+
+    def send(self, session, data):
+        session.send(data)
+
+    def receive(self, session):
+        """What has come until the server closed; None: not all yet."""
+        if not session.at_end:
+            session._fill(1)
+        return session.buffer if session.at_end else None
+
+
+class Apop(Plain):
+    """By pop3d-auth, which works with secrets and OpenSSL's digests."""
+    name, options = "APOP, ", {"apop": "yes"}
+
+    def prepare(self, site):
+        site.admin("user", "passwd", "--apop", "alice", stdin=PASSWORD.encode() + b"\n")
+
+    def begin(self, site, **options):
+        session = site.start(**options)
+        while b"\n" not in session.buffer and not session.at_end:
+            session._fill(1)
+        stamp = re.search(rb"<.*>", session.buffer)
+        digest = hashlib.md5((stamp[0] if stamp else b"") + PASSWORD.encode()).hexdigest()
+        return session, ["APOP alice " + digest]
+
+
+class Tls(Plain):
+    """TLS from the first octet; the tls role and the keeper belong to it."""
+    name, roles = "TLS, ", ("tls", "keeper")
+
+    def prepare(self, site):
+        where = site.top / "tls"
+        where.mkdir(mode=0o700)
+        site.authority = Authority(where)
+        chain, key = site.authority.issue("server")
+        site.configure(tls_certificate=chain, tls_key=key)
+
+    def begin(self, site, **options):
+        session = site.start("-s", transport="tcp", **options)
+        session.keep[0].settimeout(LONGEST)
+        session.tls = None
+        with contextlib.suppress(OSError):
+            session.tls = context(site).wrap_socket(session.keep[0], server_hostname=HOSTNAME,
+                                                    suppress_ragged_eofs=False)
+            session.keep = [session.tls]
+        return session, LOGIN
+
+    def send(self, session, data):
+        with contextlib.suppress(OSError):
+            if session.tls:
+                session.tls.sendall(data.encode())
+
+    def receive(self, session):
+        try:
+            got = session.tls.recv(65536) if session.tls else b""
+        except TimeoutError:
+            session.fail("no end")
+        except OSError:
+            got = b""
+        session.buffer += got
+        return None if got else session.buffer
+
+
 class Faults(common.Case):
+    way = Plain()
+
     def hooked(self, kind, **options):
-        site = hooked.HookedSite(**options)
+        site = hooked.HookedSite(**options, **self.way.options)
         self.addCleanup(self._end_site, site)
         site.add_user("alice", kind, MAIL)
+        self.way.prepare(site)
         self.before = site.content(site.users["alice"])
         self.times = [0.0]
         return site
@@ -52,17 +133,19 @@ class Faults(common.Case):
         """The script, all at once; what the server said until it closed."""
         began = time.monotonic()
         mark = site.log.stat().st_size
-        session = site.start(**options)
-        session.send("".join(command + "\r\n" for command in SCRIPT))
-        while not session.at_end:
+        session, login = self.way.begin(site, **options)
+        self.way.send(session, "".join(command + "\r\n" for command in login + WORK))
+        raw = self.way.receive(session)
+        while raw is None:
             if time.monotonic() - began > LONGEST:
                 session.fail("no end")
-            session._fill(1)
+            raw = self.way.receive(session)
         session.close()
         session.wait(None, LONGEST)
         site.sessions.remove(session)
         self.times.append(time.monotonic() - began)
-        return answers(session.buffer), site.log_since(mark)
+        self.commands = ["greeting"] + login + WORK
+        return answers(raw, login), site.log_since(mark)
 
     def judge(self, site, got, log):
         """Nothing is left, nothing was deleted that the client did not delete."""
@@ -93,11 +176,12 @@ class Faults(common.Case):
         site.page.want()
         got, log = self.session(site, **options)
         said = self.judge(site, got, log)
-        self.assertEqual([c for c in ["greeting"] + SCRIPT if not said.get(c)], [], log)
+        self.assertEqual([c for c in self.commands if not said.get(c)], [], log)
 
     def sweep(self, site, what, roles, name, on=0):
         """Every time, one after the other."""
         self.whole(site)
+        roles += self.way.roles
         counts = {role: site.page.tried(NUMBER[role], what) for role in roles}
         clean = total = 0
         for role, count in counts.items():
@@ -110,8 +194,8 @@ class Faults(common.Case):
                     common.poll("no process is left", site._reaped)
                     clean += 1
         self.whole(site)
-        print("%s, %s%s: %d of %d ended cleanly (%s), the slowest in %.1f s" % (
-            name, site.users["alice"].kind, ", each later one failing too" if on else "",
+        print("%s%s, %s%s: %d of %d ended cleanly (%s), the slowest in %.1f s" % (
+            self.way.name, name, site.users["alice"].kind, ", each later one failing too" if on else "",
             clean, total, ", ".join("%s %d" % item for item in counts.items()),
             max(self.times)))
         self.assertGreater(total, 0)
@@ -131,6 +215,21 @@ class Faults(common.Case):
     def test_descriptors(self):
         """open(2) and its like, socketpair(2), memfd_create(2)."""
         self.both(FILES, ("monitor", "session", "auth", "maildrop"), "descriptors")
+
+    def by(self, way, kind):
+        """All three, of an mbox: what comes after the login is the same."""
+        self.way = way
+        everyone = ("monitor", "session", "auth", "maildrop")
+        for what, roles, name in ((MEMORY, everyone, "memory"), (FORK, ("monitor",), "fork"),
+                                  (FILES, everyone, "descriptors")):
+            for on in (0, 1) if ALL else (0,):
+                self.sweep(self.hooked(kind), what, roles, name, on)
+
+    def test_apop(self):
+        self.by(Apop(), "mbox")
+
+    def test_tls(self):
+        self.by(Tls(), "mbox")
 
     def test_few_descriptors(self):
         """Started with room for 3, 4, 5, ... descriptors."""
