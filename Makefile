@@ -141,6 +141,10 @@ HOOKS    = role_title fds_close_all_but execve posix_spawn malloc calloc realloc
 	   net_run auth_run drop_run tls_run tls_check key_run
 HOOK_LDFLAGS = $(addprefix -Wl$(comma)--wrap=,$(HOOKS))
 comma   := ,
+# What fails in turn in tests/unit/check_faults.c.
+FAULTS   = malloc calloc realloc reallocarray posix_memalign mmap memfd_create fstat fstatat read write \
+	   pread pwrite lseek fsync fdatasync ftruncate fallocate unlinkat renameat linkat mkdirat \
+	   faccessat fdopendir readdir getrandom syscall fcntl
 CHECKS   = $(patsubst %.c,$(BUILD)/%,$(CHECK_SRC))
 FUZZERS  = $(patsubst %.c,$(BUILD)/%,$(FUZZ_SRC))
 # What gives a harness its inputs: libFuzzer, or one run of the corpus.
@@ -219,6 +223,7 @@ $(E2E_BIN): $(BUILD)/%: $(BUILD)/%.o $(LIB)
 $(E2E_SO): $(BUILD)/%.so: %.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $< -ldl
+$(BUILD)/tests/unit/check_faults: private LDFLAGS += $(addprefix -Wl$(comma)--wrap=,$(FAULTS))
 $(BUILD)/tests/unit/check_%: $(BUILD)/tests/unit/check_%.o $(LIB)
 	$(call say,LD,$@)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(filter-out $<,$^) $(CHECK_LIBS) -lcrypt -lcrypto
 
