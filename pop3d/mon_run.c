@@ -143,6 +143,7 @@ static void session_event(struct monitor *mon)
 {
 	struct ipc_msg m;
 	int err = ipc_recv(&mon->session, &m);
+	bool heard = err == 0;
 
 	if (err == 0 && mon->awaits_proxy && m.type != IPC_PROXY && m.type != IPC_SESSION_END)
 		err = POP_E_CORRUPT;
@@ -173,7 +174,8 @@ static void session_event(struct monitor *mon)
 		}
 	}
 	ipc_wipe(&m);
-	if (err == 0)
+	/* one that does not wait for its answer has last words, perhaps */
+	if (err == 0 || (heard && err == POP_E_EOF))
 		return;
 	mon_drop_pair(mon, &mon->session, err);
 	leave_session(mon);
@@ -239,7 +241,7 @@ static int take_note(struct monitor *mon, struct ipc_msg *m)
 	uint8_t level = ipc_get_u8(m);
 
 	ipc_get_str(m, text, sizeof(text));
-	if (ipc_end(m) < 0)
+	if (ipc_end(m) < 0 || !text[0])
 		return POP_E_CORRUPT;
 	mon_log_drop(mon, level, text);
 	return 0;

@@ -412,7 +412,7 @@ static int take_text(struct monitor *mon, struct ipc_msg *m, int level, const ch
 	char text[1024], whole[1100];
 
 	ipc_get_str(m, text, sizeof(text));
-	if (ipc_end(m) < 0)
+	if (ipc_end(m) < 0 || !text[0])
 		return POP_E_CORRUPT;
 	snprintf(whole, sizeof(whole), "%s: %s", what, text);
 	mon_log_drop(mon, level, whole);

@@ -168,8 +168,10 @@ static enum reply list(struct net *n, const struct net_args *args, bool uidl)
 	if (args->n == 1 && net_msgno(n, args->word[0], args->len[0], &idx, &r) < 0)
 		return r;
 	err = n->count == 0 ? 0 : uidl ? need_uidls(n) : need_octets(n);
-	if (err == POP_E_CORRUPT)
-		return net_fail(n, err);
+	if (err == POP_E_EOF)
+		return net_gone(n);
+	if (err == POP_E_CORRUPT || n->drop.broken)
+		return net_fail(n, POP_E_CORRUPT);
 	if (err < 0)
 		return net_err(n, "[SYS/TEMP] the list of messages is not to be had now");
 	if (args->n == 0)

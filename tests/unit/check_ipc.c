@@ -327,6 +327,21 @@ START_TEST(test_end_of_peer)
 }
 END_TEST
 
+/* It closed with something unread, of which the kernel tells before its last words. */
+START_TEST(test_last_words)
+{
+	struct pair p;
+
+	make_pair(&p, ROLE_MONITOR, ROLE_SESSION, PH_AUTH);
+	ck_assert_int_eq(send(p.c.fd, "unread", 6, 0), 6);
+	say(p.raw, IPC_SESSION_END, IPC_VERSION, 41, 41, 0);
+	close(p.raw);
+	ck_assert_int_eq(hear(&p), 0);
+	ck_assert_int_eq(hear(&p), POP_E_EOF);
+	ipc_close(&p.c);
+}
+END_TEST
+
 START_TEST(test_getters)
 {
 	struct ipc_msg m;
@@ -403,6 +418,7 @@ int main(void)
 	tcase_add_test(tc, test_shorter_than_a_header);
 	tcase_add_test(tc, test_above_the_bound);
 	tcase_add_test(tc, test_end_of_peer);
+	tcase_add_test(tc, test_last_words);
 	tcase_add_test(tc, test_getters);
 	tcase_add_loop_test(tc, test_bad_strings, 0, sizeof(bad_strings) / sizeof(bad_strings[0]));
 	tcase_add_test(tc, test_missing_fd);
