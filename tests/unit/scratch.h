@@ -78,6 +78,15 @@ static inline const char *scratch_read(const char *path)
 	return text;
 }
 
+/* A test that only root can run; for others it is skipped, and tests/run says so. */
+#define SCRATCH_ROOT_TEST(tc, test)                             \
+	do {                                                    \
+		if (geteuid() == 0)                             \
+			tcase_add_test(tc, test);               \
+		else                                            \
+			printf("skip %s: needs root\n", #test); \
+	} while (0)
+
 /* Run a suite as a program does. */
 static inline int scratch_run(Suite *s)
 {
