@@ -342,6 +342,9 @@ class Seam(common.Case):
         """It did not go on, and the log says so."""
         if rule.name == "AUTH_SASL_ANSWER" and defect == "TWICE" and done:
             return  # behind a verdict auth is not heard any more
+        if rule.name == "DROP_READY" and done and \
+                any("broke the message protocol" in line for line in log):
+            return  # found as soon as it was read, and the client had given QUIT already
         if self.ends_it(rule):
             self.assertFalse(done, "it went on: %s %s" % (client.said, log))
         if defect == "NOTHING":  # that is the end of a pair, no message
