@@ -194,7 +194,7 @@ static int add_message(struct maildrop *md, struct known *k, size_t i, const str
 		return err;
 	if (i < k->count && believed(md, k, item)) {
 		m = k->m;
-		m.flags &= ~(uint32_t)(MSG_IN_NEW | MSG_VERIFIED);
+		m.flags &= ~(uint32_t)MSG_IN_NEW;
 		m.ino = item->ino;
 	} else {
 		err = measure(md, k, i, item, &m);

@@ -26,12 +26,11 @@ struct msg {
 	uint8_t digest[16];	  /* of its UIDL, where MSG_DIGEST */
 	int64_t mtime_ns;	  /* Maildir: of the file */
 };
-#define MSG_VERIFIED 0x100  /* in this session */
-#define MSG_DIGEST   0x200  /* digest is known; Maildir: and the UIDL is made from it */
-#define MSG_IN_NEW   0x400  /* Maildir: the file is in new/, else in cur/ */
-#define MSG_UIDL     0x800  /* the UIDL is a string of its own (imported) */
-#define MSG_SETTLED  0x1000 /* the UIDL is settled: it stays what it is */
-#define MSG_STALE    0x2000 /* it was found changed: to be measured anew at the next open */
+#define MSG_DIGEST  0x200  /* digest is known; Maildir: and the UIDL is made from it */
+#define MSG_IN_NEW  0x400  /* Maildir: the file is in new/, else in cur/ */
+#define MSG_UIDL    0x800  /* the UIDL is a string of its own (imported) */
+#define MSG_SETTLED 0x1000 /* the UIDL is settled: it stays what it is */
+#define MSG_STALE   0x2000 /* it was found changed: to be measured anew at the next open */
 
 /* A message as a session sees it. */
 struct view_entry {
@@ -69,7 +68,6 @@ struct maildrop {
 	size_t indexed;
 	struct msg_change *changes; /* owned: a hash of the changed among the indexed */
 	size_t n_changes, changes_size;
-	uint8_t *verified; /* owned: bits of the indexed, or NULL */
 	struct msg
 		*msgs; /* those from `indexed` on; reached through msg_get() and msg_put() alone */
 	size_t count, size; /* of all; of msgs allocated */

@@ -53,11 +53,6 @@ bool msg_changed(const struct maildrop *md, size_t *i, size_t *idx)
 	return false;
 }
 
-static bool is_verified(const struct maildrop *md, size_t idx)
-{
-	return md->verified && md->verified[idx / 8] >> idx % 8 & 1;
-}
-
 int msg_get(struct maildrop *md, size_t idx, struct msg *out)
 {
 	const struct msg_change *c;
@@ -77,8 +72,6 @@ int msg_get(struct maildrop *md, size_t idx, struct msg *out)
 	err = index_get(md->index, idx, out);
 	if (err == POP_E_CORRUPT)
 		index_remove(md->env.state_fd);
-	if (!err && is_verified(md, idx))
-		out->flags |= MSG_VERIFIED;
 	return err;
 }
 
@@ -119,33 +112,10 @@ int msg_load_all(struct maildrop *md)
 	}
 	free(md->msgs);
 	free(md->changes);
-	free(md->verified);
 	md->changes = NULL;
-	md->verified = NULL;
 	md->n_changes = md->changes_size = md->indexed = 0;
 	md->msgs = msgs;
 	md->size = size;
-	return 0;
-}
-
-/* Does nothing differ but that it is verified now? */
-static bool only_verified(const struct msg *was, const struct msg *is)
-{
-	return is->flags == (was->flags | MSG_VERIFIED) && is->offset == was->offset &&
-	       is->length == was->length && is->octets == was->octets &&
-	       is->header_sum == was->header_sum && is->header_length == was->header_length &&
-	       is->from_length == was->from_length && is->name == was->name &&
-	       is->suffix == was->suffix && is->uidl == was->uidl &&
-	       is->mtime_ns == was->mtime_ns && !memcmp(is->digest, was->digest, 16);
-}
-
-static int put_verified(struct maildrop *md, size_t idx)
-{
-	if (!md->verified)
-		md->verified = calloc(md->indexed / 8 + 1, 1);
-	if (!md->verified)
-		return POP_E_MEMORY;
-	md->verified[idx / 8] |= (uint8_t)(1u << idx % 8);
 	return 0;
 }
 
@@ -189,20 +159,12 @@ static int put_change(struct maildrop *md, size_t idx, const struct msg *in)
 
 int msg_put(struct maildrop *md, size_t idx, const struct msg *in)
 {
-	struct msg was;
-	int err;
-
 	if (idx >= md->count)
 		return POP_E_RANGE;
 	if (idx >= md->indexed) {
 		md->msgs[idx - md->indexed] = *in;
 		return 0;
 	}
-	err = msg_get(md, idx, &was);
-	if (err < 0)
-		return err;
-	if (!find_change(md, idx) && only_verified(&was, in))
-		return put_verified(md, idx);
 	return put_change(md, idx, in);
 }
 
@@ -257,10 +219,8 @@ void msg_clear(struct maildrop *md)
 {
 	free(md->msgs);
 	free(md->changes);
-	free(md->verified);
 	md->msgs = NULL;
 	md->changes = NULL;
-	md->verified = NULL;
 	md->count = md->size = md->indexed = md->n_changes = md->changes_size = 0;
 	md->octets = 0;
 }

@@ -24,10 +24,7 @@ static void add_tls(const struct monitor *mon, struct log_line *l)
 
 	if (i->stage != TLS_ON)
 		return;
-	log_str(l, "tls",
-		i->version == 0x0304   ? "TLSv1.3"
-		: i->version == 0x0303 ? "TLSv1.2"
-				       : "unknown");
+	log_str(l, "tls", i->version == 0x0304 ? "TLSv1.3" : "TLSv1.2");
 	log_str(l, "cipher", i->cipher);
 	log_str(l, "resumed", i->resumed ? "yes" : "no");
 }

@@ -394,7 +394,8 @@ static int take_done(struct monitor *mon, struct ipc_msg *m)
 	domain = domain_of_server(mon->conf, server);
 	if (domain)
 		snprintf(i->domain, sizeof(i->domain), "%s", domain->name);
-	if (ipc_end(m) < 0 || i->binding_kind >= BINDING_N || mon->tls.stage != TLS_SHAKING)
+	if (ipc_end(m) < 0 || i->binding_kind >= BINDING_N || mon->tls.stage != TLS_SHAKING ||
+	    (i->version != 0x0303 && i->version != 0x0304))
 		return POP_E_CORRUPT;
 	/* it is believed about a certificate only where one is asked for */
 	if (i->identity[0] && !mon->conf->tls_client_ca[0])

@@ -340,7 +340,7 @@ class Seam(common.Case):
 
     def is_refused(self, rule, defect, client, log, done):
         """It did not go on, and the log says so."""
-        if rule.name == "AUTH_SASL_ANSWER" and defect == "TWICE" and done:
+        if rule.name in ("AUTH_ANSWER", "AUTH_SASL_ANSWER") and defect == "TWICE" and done:
             return  # behind a verdict auth is not heard any more
         if rule.name == "DROP_READY" and done and \
                 any("broke the message protocol" in line for line in log):

@@ -491,6 +491,38 @@ START_TEST(test_rewritten)
 }
 END_TEST
 
+/*
+ * A file that a copy of its takes the place of, with its times (a restored backup), is
+ * the same message; one of another size was changed, and is measured anew.  _i: which.
+ */
+START_TEST(test_copied)
+{
+	static const char *const texts[] = { "Subject: number 1\n\nbody 1\n",
+					     "Subject: number 1\n\nbody 1\nand more\n" };
+	static const char name[] = "md/new/1001.M1P2.host";
+	struct timespec times[2];
+	uint64_t octets;
+	char path[512], copy[512];
+	struct stat st;
+
+	fill(1, 3);
+	path_of(path, name);
+	path_of(copy, "md/tmp/copy");
+	ck_assert_int_eq(stat(path, &st), 0);
+	put_file("md/tmp/copy", texts[_i], false);
+	times[0] = times[1] = st.st_mtim;
+	ck_assert_int_eq(utimensat(AT_FDCWD, copy, times, 0), 0);
+	ck_assert_int_eq(rename(copy, path), 0);
+	ck_assert_uint_eq(session(after), 3);
+	same_ids(before, after, 3);
+	open_md();
+	expect_all(3);
+	ck_assert_int_eq(maildrop_message_octets(md, 1, &octets), 0);
+	ck_assert_uint_eq(octets, strlen(texts[_i]) + (_i ? 4 : 3));
+	site_teardown();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("index");
@@ -512,6 +544,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_unfinished, 0, N_ELEMS(unfinished));
 	tcase_add_test(tc, test_many);
 	tcase_add_test(tc, test_rewritten);
+	tcase_add_loop_test(tc, test_copied, 0, 2);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

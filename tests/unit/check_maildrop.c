@@ -45,10 +45,10 @@ START_TEST(test_table)
 		ck_assert_int_eq(msg_get(&md, i, &m), 0);
 		ck_assert_uint_eq(m.octets, i);
 	}
-	m.flags = MSG_VERIFIED;
+	m.flags = MSG_SETTLED;
 	ck_assert_int_eq(msg_put(&md, 7, &m), 0);
 	ck_assert_int_eq(msg_get(&md, 7, &m), 0);
-	ck_assert_uint_eq(m.flags, MSG_VERIFIED);
+	ck_assert_uint_eq(m.flags, MSG_SETTLED);
 	ck_assert_int_eq(msg_drop_last(&md), 0);
 	ck_assert_uint_eq(maildrop_octets(&md), 498501);
 	ck_assert_int_eq(msg_get(&md, 999, &m), POP_E_RANGE);
