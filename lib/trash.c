@@ -218,11 +218,17 @@ int trash_scan(int fd, const struct trash_item *item, struct msg *m)
 			       .each = take_first,
 			       .ctx = &f };
 	int err = mbox_scan(&s);
+	char last;
 
 	if (err < 0)
 		return err;
 	*m = f.m;
-	return f.found && m->offset - m->from_length == item->start ? 0 : POP_E_CORRUPT;
+	if (!f.found || m->offset - m->from_length != item->start)
+		return POP_E_CORRUPT;
+	/* what was kept is whole lines; one that is cut would come back as another message */
+	if (pread(fd, &last, 1, (off_t)(item->start + item->bytes - 1)) != 1)
+		return POP_E_CHANGED;
+	return last == '\n' ? 0 : POP_E_CORRUPT;
 }
 
 int trash_digest(struct maildrop *md, int fd, const struct msg *m, uint8_t out[1][16])
