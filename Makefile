@@ -9,7 +9,7 @@
 #   make SANDBOX=no                   without filters of system calls, for valgrind and the like
 #   make check                        unit and whole-program tests
 #   make check SAN=address,undefined  the same under sanitizers
-#   make fuzz FUZZ_S=60 [FUZZ=name]   every fuzz harness for so many seconds
+#   make fuzz FUZZ_S=60 [FUZZ=name]   every fuzz harness for so many seconds, FUZZ_JOBS at once
 #   make demo, make serve             a session to look at, a server to try
 #   make install PREFIX=/usr DESTDIR=/tmp/stage
 VERSION    = 0.1
