@@ -51,7 +51,7 @@ SMALL  := -ffunction-sections -fdata-sections \
 	 $(if $(SAN),,-fno-asynchronous-unwind-tables -fno-unwind-tables)
 # Relocations of a bit each instead of 24 octets, where glibc (2.36) and linker know them.
 RELR := $(shell echo 'int main(void) { return __GLIBC__ - 2; }' | $(CC) -pie -fPIE \
-	 -include features.h -Wl,-z,pack-relative-relocs -Wl,--fatal-warnings -x c -o /dev/null - \
+	 -include features.h -Wl,--fatal-warnings -Wl,-z,pack-relative-relocs -x c -o /dev/null - \
 	 2>/dev/null && echo -Wl,-z,pack-relative-relocs)
 SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
