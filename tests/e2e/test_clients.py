@@ -195,6 +195,7 @@ class Clients(common.Case):
                     path.unlink()
                 # 1: there was no new mail
                 self.run_client(["fetchmail", "-f", str(config), "--nosyslog", "--nodetach",
+                                 "--pidfile", str(site.top / "home/fetchmail.pid"),
                                  "-i", str(site.top / ("ids-" + name))], site, good=(0, 1))
                 got = [path.read_bytes() for path in sorted(inbox.iterdir())]
                 if keep == "keep" and not first:

@@ -191,7 +191,8 @@ class Gssapi(common.Case):
                            "mda \"cat >%s/mail\" keep sslproto ''\n" % (listener.port, home))
         control.chmod(0o600)
         env = dict(self.kdc.ticket("alice"), HOME=str(home), FETCHMAILHOME=str(home))
-        done = subprocess.run(["fetchmail", "-f", str(control), "-v", "--nosyslog"], env=env,
+        done = subprocess.run(["fetchmail", "-f", str(control), "-v", "--nosyslog", "--pidfile",
+                               str(home / "fetchmail.pid")], env=env,
                               capture_output=True, timeout=common.WAIT, check=False,
                               stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0, "%s\n%s" % (done, site.log_text()))

@@ -78,20 +78,28 @@ class Interop(common.Case):
             out = out[int(size):]
         return got
 
+    @staticmethod
+    def logins(site, mark):
+        """The lines of the log since; they are written when the client has its answer."""
+        def found():
+            return re.findall("(?m)^login .*", site.log_text()[mark:])
+        common.poll("a login in the log", found)
+        return found()
+
     def each(self, client, version, site, fetch, ways=WAYS, mechanisms=()):
         """fetch(way, mechanism): the messages; the mechanism "" is USER and PASS."""
         for way in ways:
             mark = len(site.log_text())
             self.assertEqual(fetch(way, ""), LF, "%s, %s" % (client, way))
-            logins = re.findall("(?m)^login .*", site.log_text()[mark:])
+            logins = self.logins(site, mark)
             self.assertEqual({" tls=TLSv1." in line for line in logins}, {way != CLEAR}, logins)
             common.note_client(client, version, way)
         for mechanism in mechanisms:
             with self.subTest(mechanism=mechanism):
                 mark = len(site.log_text())
                 self.assertEqual(fetch(CLEAR, mechanism), LF, "%s, %s" % (client, mechanism))
-                self.assertRegex(site.log_text()[mark:],
-                                 r"(?m)^login .* mech=%s " % re.escape(mechanism))
+                self.assertRegex(self.logins(site, mark)[0],
+                                 r"^login .* mech=%s " % re.escape(mechanism))
                 common.note_client(client, version, mechanism)
         self.assertEqual(site.content(site.users["alice"]), common.mbox(MAIL))
         common.note_client(client, version, "leave")
@@ -144,7 +152,8 @@ class Interop(common.Case):
                 'fetchall norewrite nomimedecode pass8bits stripcr noforcecr %s mda "%s"\n' % (
                     HOST, "APOP" if mechanism == "APOP" else "POP3", self.ports[way], auth,
                     PASSWORD, keep, tls, agent))
-            self.run_client(site, ["fetchmail", "-f", config, "--nosyslog", "--nodetach"])
+            self.run_client(site, ["fetchmail", "-f", config, "--nosyslog", "--nodetach",
+                                   "--pidfile", self.home / "fetchmail.pid"])
             return [path.read_bytes() for path in sorted(inbox.glob("new/*"))]
         version = common.version_of("fetchmail", "-V")
         self.each("fetchmail", version, site, fetch, mechanisms=("CRAM-MD5", "APOP"))

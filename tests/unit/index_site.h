@@ -21,7 +21,6 @@
 
 #define N_ELEMS(a) (sizeof(a) / sizeof((a)[0]))
 #define SITE_MAX   64	 /* messages whose ids are compared */
-#define TICK_US	   12000 /* longer than a tick of the kernel's clock */
 
 static char site[80];
 static struct maildrop_env env;
@@ -52,6 +51,18 @@ static int digest(void *ctx, enum digest_kind kind, int fd, const struct digest_
 	(void)ctx;
 	digests_made += (unsigned)n;
 	return digest_items(kind, fd, items, n, out);
+}
+
+/* Wait until what is written has other times than what was written before. */
+static inline void next_tick(void)
+{
+	struct timespec first, now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &first);
+	do { /* by its second step one thing is certain: a whole one lies between */
+		usleep(2000);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	} while (now.tv_sec == first.tv_sec && now.tv_nsec - first.tv_nsec < 9000000);
 }
 
 static inline void path_of(char out[512], const char *name)
@@ -147,7 +158,7 @@ static inline bool open_md(void)
 {
 	close_md();
 	if (!in_a_hurry)
-		usleep(TICK_US);
+		next_tick();
 	ck_assert_msg(maildrop_open(&md, &env, &why) == 0, "%s", why.text);
 	return md->index && md->indexed == md->count && !md->changed;
 }
