@@ -20,7 +20,7 @@
 #include "stamp.h"
 
 #define N_ELEMS(a) (sizeof(a) / sizeof((a)[0]))
-#define SITE_MAX   64	 /* messages whose ids are compared */
+#define SITE_MAX   64 /* messages whose ids are compared */
 
 static char site[80];
 static struct maildrop_env env;
