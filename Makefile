@@ -60,7 +60,7 @@ ALL_CPPFLAGS = -D_GNU_SOURCE -DVERSION='"$(VERSION)"' -DSYSCONFDIR='"$(SYSCONFDI
 ifdef COVERAGE
 CFLAGS     = -O0 -g
 COUNT     := --coverage -fprofile-abs-path -fprofile-update=atomic
-COUNT_LD  := --coverage -Wl,--wrap=_exit,--wrap=fds_close_all_but,--wrap=setrlimit,--wrap=execv $(BUILD)/tests/coverage/keep.o
+COUNT_LD  := --coverage -Wl,--wrap=_exit,--wrap=fds_close_all_but,--wrap=setrlimit $(BUILD)/tests/coverage/keep.o
 HARDEN    := $(filter-out -D_FORTIFY_SOURCE=%,$(HARDEN))
 endif
 ALL_CFLAGS = -std=gnu11 $(WARN) $(HARDEN) $(SMALL) $(SANFLAGS) $(COUNT) -MMD -MP $(CFLAGS)

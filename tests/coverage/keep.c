@@ -26,8 +26,6 @@ void __wrap__exit(int status) __attribute__((noreturn));
 void __real_fds_close_all_but(int *keep, size_t n);
 void __wrap_fds_close_all_but(int *keep, size_t n);
 
-int __real_execv(const char *path, char *const argv[]);
-int __wrap_execv(const char *path, char *const argv[]);
 int __real_setrlimit(__rlimit_resource_t resource, const struct rlimit *limit);
 int __wrap_setrlimit(__rlimit_resource_t resource, const struct rlimit *limit);
 
@@ -79,14 +77,6 @@ __attribute__((weak)) void __wrap_fds_close_all_but(int *keep, size_t n)
 int __wrap_setrlimit(__rlimit_resource_t resource, const struct rlimit *limit)
 {
 	return resource == RLIMIT_FSIZE ? 0 : __real_setrlimit(resource, limit);
-}
-
-/* What runs until here in a child is over, too. */
-int __wrap_execv(const char *path, char *const argv[])
-{
-	choose_place();
-	__gcov_dump();
-	return __real_execv(path, argv);
 }
 
 void __wrap__exit(int status)
