@@ -45,9 +45,26 @@ static int open_dir(int state_fd, struct pop_why *why)
 	return fd < 0 ? pop_why_errno(why, TRASH_OF_MBOX) : fd;
 }
 
-/* The head of the file. */
-static int make_head(struct maildrop *md, const struct trash_range *r, size_t n, char **head,
-		     size_t *len)
+/*
+ * Does the last one lack its line end, which could not be written when the mailbox was
+ * opened (a full disk)?  Then it gets it here, as it would in the mailbox.  1, 0, or an error.
+ */
+static int is_unfinished(int fd, const struct trash_range *r, size_t n)
+{
+	ssize_t got;
+	char last;
+
+	if (n == 0)
+		return 0;
+	got = fs_pread_full(fd, &last, 1, (off_t)(r[n - 1].end - 1));
+	if (got != 1)
+		return got < 0 ? POP_E_SYS : POP_E_CHANGED;
+	return last != '\n';
+}
+
+/* The head of the file; more: bytes that the copy of the last one has beyond it. */
+static int make_head(struct maildrop *md, const struct trash_range *r, size_t n, uint64_t more,
+		     char **head, size_t *len)
 {
 	size_t size = sizeof(TRASH_HEAD) + n * TRASH_LINE_SPACE + 2;
 	uint64_t start = 0;
@@ -62,12 +79,12 @@ static int make_head(struct maildrop *md, const struct trash_range *r, size_t n,
 		const struct msg *m = r[i].m;
 		bool known = m->flags & (MSG_UIDL | MSG_DIGEST) && m->flags & MSG_SETTLED &&
 			     msg_uidl(md, m, id) > 0;
+		uint64_t bytes = r[i].end - r[i].start + (i + 1 == n ? more : 0);
 
 		*len += (size_t)snprintf(*head + *len, size - *len, "k %llu %llu %llu %s\n",
-					 (unsigned long long)start,
-					 (unsigned long long)(r[i].end - r[i].start),
+					 (unsigned long long)start, (unsigned long long)bytes,
 					 (unsigned long long)m->octets, known ? id : "-");
-		start += r[i].end - r[i].start;
+		start += bytes;
 	}
 	(*head)[(*len)++] = '\n';
 	return 0;
@@ -96,12 +113,16 @@ static int write_copy(struct maildrop *md, int from, const struct trash_range *r
 	uint8_t *block = malloc(BLOCK);
 	char *head = NULL;
 	size_t len = 0;
-	int err = block ? make_head(md, r, n, &head, &len) : POP_E_MEMORY;
+	int more = is_unfinished(from, r, n), err = block ? 0 : POP_E_MEMORY;
 
+	if (!err)
+		err = more < 0 ? more : make_head(md, r, n, (uint64_t)more, &head, &len);
 	if (!err)
 		err = fs_write_all(to, head, len);
 	for (size_t i = 0; i < n && !err; i++)
 		err = copy(from, &r[i], to, block);
+	if (!err && more)
+		err = fs_write_all(to, "\n", 1);
 	if (!err && fsync(to) < 0)
 		err = POP_E_SYS;
 	free(head);

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "fsutil.h"
+#include "scratch.h"
 
 static unsigned fail_at; /* 0: none fails any more */
 static int fail_errno;
@@ -75,18 +76,6 @@ static void teardown(void)
 {
 	fail_at = 0;
 	nftw(place, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static int open_descriptors(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	int n = 0;
-
-	ck_assert_ptr_nonnull(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 /* The file is the old one, or the new one as a whole. */
@@ -180,7 +169,7 @@ static const int numbers[] = { EIO, ENOSPC, ENOSYS, EACCES };
 START_TEST(test_each)
 {
 	int (*work)(void) = works[_i / N_NUMBERS].work;
-	int failed = 0, before = open_descriptors();
+	int failed = 0, before = scratch_descriptors();
 	bool hit = true;
 	char path[160];
 	struct stat st;
@@ -192,7 +181,7 @@ START_TEST(test_each)
 		failed += work() < 0;
 		hit = fail_at == 0;
 		fail_at = 0;
-		ck_assert_int_eq(open_descriptors(), before);
+		ck_assert_int_eq(scratch_descriptors(), before);
 		ck_assert_int_eq(work(), 0);
 		snprintf(path, sizeof(path), "%s/%s", place, works[_i / N_NUMBERS].leaves);
 		ck_assert_msg(lstat(path, &st) == 0, "%s, call %u", works[_i / N_NUMBERS].name,
@@ -208,16 +197,10 @@ int main(void)
 {
 	Suite *s = suite_create("failures");
 	TCase *tc = tcase_create("failures");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_each, 0, N_WORKS * N_NUMBERS);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return scratch_run(s);
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "fds.h"
+#include "scratch.h"
 
 static const char *failing; /* the call that fails; nothing is done in earnest */
 
@@ -175,16 +176,10 @@ int main(void)
 {
 	Suite *s = suite_create("role");
 	TCase *tc = tcase_create("role");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, test_step, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(tc, test_parent);
 	tcase_add_test(tc, test_helper_rights);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return scratch_run(s);
 }

@@ -5,6 +5,7 @@
 #define POP_SCRATCH_H
 
 #include <check.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -76,6 +77,19 @@ static inline const char *scratch_read(const char *path)
 	text[n] = '\0';
 	close(fd);
 	return text;
+}
+
+/* How many descriptors this process has, to see that none stays open. */
+static inline int scratch_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
 }
 
 /* A test that only root can run; for others it is skipped, and tests/run says so. */
