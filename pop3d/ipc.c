@@ -403,14 +403,14 @@ static int recv_packet(int fd, uint8_t head[IPC_HEADER], struct ipc_msg *m)
 			     .msg_iovlen = 2,
 			     .msg_control = control.room,
 			     .msg_controllen = sizeof(control.room) };
-	bool reset = false;
+	unsigned resets = 0;
 	ssize_t n;
 
-	/* a peer that closed with something unread is told first, and only once: its words follow
-	 */
+	/* that a peer closed with something unread is told once, and before its last words */
 	do {
 		n = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
+		resets += n < 0 && errno == ECONNRESET;
+	} while (n < 0 && (errno == EINTR || (errno == ECONNRESET && resets == 1)));
 	if (n < 0)
 		return errno == ECONNRESET ? POP_E_EOF : POP_E_SYS;
 	keep_fds(&mh, m);

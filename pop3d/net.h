@@ -135,6 +135,11 @@ size_t net_digits(uint64_t v, uint8_t *out);
 enum reply net_fail(struct net *n, int err);
 /* The maildrop role or the monitor is gone: say so, and end; silently behind half an answer. */
 enum reply net_gone(struct net *n);
+/*
+ * Ask the maildrop role and wait for its answer.  0, POP_E_EOF, POP_E_CORRUPT (it broke a
+ * rule, its version among them), POP_E_SYS.
+ */
+int net_ask_drop(struct net *n, struct ipc_msg *m);
 
 /* net_proxy.c: read the PROXY header and report it.  0, or as net_read_line(). */
 int net_proxy(struct net *n);

@@ -27,7 +27,7 @@ static int get_list(struct net *n, enum ipc_list kind, struct net_list *list)
 	n->lists_asked++;
 	ipc_start(&m, IPC_LIST_ASK);
 	ipc_put_u8(&m, (uint8_t)kind);
-	err = ipc_call(&n->drop, &m);
+	err = net_ask_drop(n, &m);
 	if (err < 0)
 		return err;
 	verdict = ipc_get_u8(&m);
@@ -170,8 +170,8 @@ static enum reply list(struct net *n, const struct net_args *args, bool uidl)
 	err = n->count == 0 ? 0 : uidl ? need_uidls(n) : need_octets(n);
 	if (err == POP_E_EOF)
 		return net_gone(n);
-	if (err == POP_E_CORRUPT || n->drop.broken)
-		return net_fail(n, POP_E_CORRUPT);
+	if (err == POP_E_CORRUPT)
+		return net_fail(n, err);
 	if (err < 0)
 		return net_err(n, "[SYS/TEMP] the list of messages is not to be had now");
 	if (args->n == 0)

@@ -101,6 +101,13 @@ enum reply net_gone(struct net *n)
 	return REPLY_END;
 }
 
+int net_ask_drop(struct net *n, struct ipc_msg *m)
+{
+	int err = ipc_call(&n->drop, m);
+
+	return err == POP_E_VERSION ? POP_E_CORRUPT : err;
+}
+
 size_t net_digits(uint64_t v, uint8_t *out)
 {
 	uint8_t reversed[20];

@@ -57,7 +57,7 @@ static int ask_window(struct net *n, uint64_t idx, unsigned most)
 	ipc_start(&m, IPC_MESSAGE_ASK);
 	ipc_put_u64(&m, idx);
 	ipc_put_u8(&m, (uint8_t)most);
-	err = ipc_call(&n->drop, &m);
+	err = net_ask_drop(n, &m);
 	if (err < 0)
 		return err;
 	verdict = ipc_get_u8(&m);
@@ -136,8 +136,7 @@ static int check_still(struct net *n, uint64_t idx, struct maildrop_message *r)
 		return 0;
 	err = ask_window(n, idx, 1);
 	if (err < 0)
-		return n->drop.broken || err == POP_E_CORRUPT || err == POP_E_EOF ? err
-										  : POP_E_CHANGED;
+		return err == POP_E_CORRUPT || err == POP_E_EOF ? err : POP_E_CHANGED;
 	now = n->window.records[0];
 	if (now.offset != r->offset || now.length != r->length || now.octets != r->octets ||
 	    now.head_length != r->head_length)
@@ -246,8 +245,8 @@ static enum reply say_changed(struct net *n, int err)
 {
 	if (err == POP_E_EOF)
 		return net_gone(n);
-	if (err == POP_E_CORRUPT || n->drop.broken)
-		return net_fail(n, POP_E_CORRUPT);
+	if (err == POP_E_CORRUPT)
+		return net_fail(n, err);
 	if (err == POP_E_DENIED)
 		return net_err(
 			n,

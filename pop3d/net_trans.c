@@ -149,7 +149,7 @@ static int expunge(struct net *n)
 	ipc_start(&m, IPC_QUIT_ASK);
 	ipc_put_u64(&m, n->deleted + n->seen);
 	ipc_put_fd(&m, fd);
-	err = ipc_call(&n->drop, &m);
+	err = net_ask_drop(n, &m);
 	close(fd);
 	if (err < 0)
 		return err;
